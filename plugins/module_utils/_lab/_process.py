@@ -1,0 +1,201 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is PRIVATE to the collection.
+
+"""Long-lived processes of a lab host: what runs, is it what should run, and is it ready to serve."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+RECORDS = Path("/run/lab")
+"""Private to the host and gone with it, so a record never outlives the processes of its host."""
+
+
+class ProcessError(Exception):
+    """A process did not start, become ready or end; the text says which and where its log is."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """What should run: a command, its surroundings and how to tell that it serves."""
+
+    name: str
+    argv: list[str]
+    log: Path
+    environment: dict[str, str] = field(default_factory=dict)
+    inputs: list[str] = field(default_factory=list)  # files and folders whose content it reads at its start
+    user: str | None = None
+    ready: dict[str, Any] = field(default_factory=dict)  # one of url, port, socket, log
+    timeout: float = 90.0
+    stop_timeout: float = 20.0
+
+    def fingerprint(self) -> str:
+        """Hash of all that decides how the process runs; another hash means that it must be restarted."""
+        digest = hashlib.sha256(json.dumps([self.argv, self.environment, self.user]).encode())
+        for path in self.inputs:
+            for file in files_below(Path(path)):
+                digest.update(str(file).encode())
+                digest.update(file.read_bytes())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Record:
+    """What was started: pid and start time tell it from a later process with the same pid."""
+
+    pid: int
+    started: int
+    fingerprint: str
+
+    def alive(self) -> bool:
+        """Whether that very process still runs."""
+        return start_time(self.pid) == self.started
+
+
+def files_below(path: Path) -> list[Path]:
+    """A file itself, or all files of a folder in a stable order; nothing when it is not there."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if file.is_file())
+    return [path] if path.is_file() else []
+
+
+def start_time(pid: int) -> int | None:
+    """Start time of a process in clock ticks since boot; None for one that is gone or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    return None if fields[0] == "Z" else int(fields[19])
+
+
+def load(name: str) -> Record | None:
+    """The record of a process that runs, or None."""
+    try:
+        record = Record(**json.loads((RECORDS / f"{name}.json").read_text()))
+    except FileNotFoundError:
+        return None
+    return record if record.alive() else None
+
+
+def launch(process: Process) -> Record:
+    """Start the process in a session of its own, so that it outlives the connection that starts it."""
+    process.log.parent.mkdir(parents=True, exist_ok=True)
+    with process.log.open("ab") as output:
+        child = subprocess.Popen(
+            process.argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            cwd="/",
+            user=process.user,
+            env=surroundings(process),
+        )
+    record = Record(child.pid, start_time(child.pid) or 0, process.fingerprint())
+    RECORDS.mkdir(exist_ok=True)
+    (RECORDS / f"{process.name}.json").write_text(json.dumps(record.__dict__))
+    return record
+
+
+def surroundings(process: Process) -> dict[str, str]:
+    """The environment: a plain one, not that of the connection, and with bytecode caches on."""
+    path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    return {"PATH": path, "LANG": "C.UTF-8", "HOME": "/root"} | process.environment
+
+
+def stop(process: Process, record: Record) -> None:
+    """End the process by SIGTERM to it alone, since its children (guests, dnsmasq) must live; SIGKILL at the time limit.
+
+    :raises ProcessError: it survived SIGKILL for five seconds.
+    """
+    for number, patience in ((signal.SIGTERM, process.stop_timeout), (signal.SIGKILL, 5.0)):
+        try:
+            os.kill(record.pid, number)
+        except ProcessLookupError:
+            return
+        if wait(lambda: not record.alive(), patience):
+            return
+    raise ProcessError(f"{process.name} (pid {record.pid}) could not be ended")
+
+
+def wait(condition: Any, patience: float) -> bool:
+    """Whether ``condition()`` came true within ``patience`` seconds."""
+    deadline = time.monotonic() + patience
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def is_ready(process: Process, log_offset: int) -> bool:
+    """Whether the process serves, by the one sign that ``ready`` names; no sign means: it lives."""
+    if "url" in process.ready:
+        return answers(process.ready["url"])
+    if "port" in process.ready:
+        return connects(process.ready.get("address", "127.0.0.1"), process.ready["port"])
+    if "socket" in process.ready:
+        return Path(process.ready["socket"]).is_socket()
+    if "log" in process.ready:
+        with process.log.open("rb") as log:
+            log.seek(log_offset)
+            return process.ready["log"].encode() in log.read()
+    return True
+
+
+def answers(url: str) -> bool:
+    """Whether a GET is answered with anything below 500."""
+    try:
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except urllib.error.HTTPError as error:
+        return error.code < 500
+    except OSError:
+        return False
+
+
+def connects(address: str, port: int) -> bool:
+    """Whether a TCP connection is accepted."""
+    try:
+        with socket.create_connection((address, port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def tail(log: Path, lines: int = 8) -> str:
+    """The last lines of a log, for an error message."""
+    try:
+        return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
+    except FileNotFoundError:
+        return "(no log)"
+
+
+def log_size(process: Process) -> int:
+    """Bytes the log holds now: a sign of readiness counts only when it comes later."""
+    return process.log.stat().st_size if process.log.exists() else 0
+
+
+def wait_ready(process: Process, record: Record, log_offset: int) -> None:
+    """Wait until the process serves.
+
+    :raises ProcessError: it ended, or was not ready in time.
+    """
+    if wait(lambda: not record.alive() or is_ready(process, log_offset), process.timeout) and record.alive():
+        return
+    what = "did not become ready" if record.alive() else "ended"
+    raise ProcessError(f"{process.name} {what} after its start; end of {process.log}:\n{tail(process.log)}")
