@@ -1,0 +1,44 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Private to the collection: it may change at any time.
+"""Which variables the roles know, and which of a user's variables they do not.
+
+Ansible takes any variable, so a misspelt one is silently ignored and the test runs with a default that nobody
+wanted. The roles' argument specifications say which names exist.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+PREFIX = "upgrade_test_"
+
+
+def known_variables(roles: Path) -> frozenset[str]:
+    """Return the names of all options in `roles/*/meta/argument_specs.yml`."""
+    return frozenset(name for path in sorted(roles.glob("*/meta/argument_specs.yml")) for name in _options(path))
+
+
+def complaints(names: Iterable[str], known: frozenset[str]) -> list[str]:
+    """Return one sentence for each name that has our prefix and that no role knows."""
+    unknown = sorted({name for name in names if name.startswith(PREFIX)} - known)
+    return [f"{name} is not a variable of openstack.upgrade_test{_hint(name, known)}" for name in unknown]
+
+
+def _hint(name: str, known: frozenset[str]) -> str:
+    # Only the part behind the prefix is compared: the common prefix alone would make every name look alike.
+    ends = {candidate.removeprefix(PREFIX): candidate for candidate in sorted(known)}
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), ends, n=1, cutoff=0.6)
+    return f"; did you mean {ends[near[0]]}?" if near else "; README.md lists where all of them are described."
+
+
+def _options(path: Path) -> Iterator[str]:
+    import yaml  # lazy: `ansible-doc` must work without loading anything
+
+    document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    for entry_point in document.get("argument_specs", {}).values():
+        yield from entry_point.get("options", {})
