@@ -18,10 +18,42 @@ from urllib.parse import quote, quote_plus
 SHORTEST_SECRET = 6  # shorter values are words of any text; replacing them would destroy the text and hide nothing
 
 _SECRET_KEYS = frozenset(
-    """adminpass adminpassword admin_pass admin_password access_token api_key apikey application_credential_secret
-    auth_token authorization bearer_token client_secret cookie currentpassword newpassword original_password passcode
-    passphrase passwd password personality private_key refresh_token secret secret_key set_cookie token
-    user_data userdata user_password x_auth_token x_service_token x_storage_token x_subject_token""".split()
+    {
+        "adminpass",
+        "adminpassword",
+        "admin_pass",
+        "admin_password",
+        "access_token",
+        "api_key",
+        "apikey",
+        "application_credential_secret",
+        "auth_token",
+        "authorization",
+        "bearer_token",
+        "client_secret",
+        "cookie",
+        "currentpassword",
+        "newpassword",
+        "original_password",
+        "passcode",
+        "passphrase",
+        "passwd",
+        "password",
+        "personality",
+        "private_key",
+        "refresh_token",
+        "secret",
+        "secret_key",
+        "set_cookie",
+        "token",
+        "user_data",
+        "userdata",
+        "user_password",
+        "x_auth_token",
+        "x_service_token",
+        "x_storage_token",
+        "x_subject_token",
+    }
 )
 _NAME = r"[\w.\-]*(?:passw(?:or)?d|passphrase|passcode|admin_?pass|secret(?:_?key)?|api_?key|private_?key|access_?key)"
 # The value of a pair: quoted (with escaped quotes inside), or up to the next blank or separator.
@@ -29,28 +61,32 @@ _VALUE = r"""(?:\\?"(?:[^"\\]|\\[^"]|\\.(?!$))*?\\?"|'[^']*'|[^\s,;&'"\\}\]]+)""
 _PATTERNS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     (
         "private_key",
-        re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.S),
+        re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|\Z)", re.DOTALL),
         "",
     ),
     (
         "token",
-        re.compile(r"(X-(?:Auth|Subject|Service|Storage)-Token['\"\\]*\s*[:=]\s*)['\"\\]*[^\s'\",;\\]+", re.I),
+        re.compile(r"(X-(?:Auth|Subject|Service|Storage)-Token['\"\\]*\s*[:=]\s*)['\"\\]*[^\s'\",;\\]+", re.IGNORECASE),
         r"\1",
     ),
     (
         "authorization",
-        re.compile(r"(Authorization['\"\\]*\s*[:=]\s*['\"\\]*)(?:[A-Za-z0-9]+ +)?[^\s'\",\\]+", re.I),
+        re.compile(r"(Authorization['\"\\]*\s*[:=]\s*['\"\\]*)(?:[A-Za-z0-9]+ +)?[^\s'\",\\]+", re.IGNORECASE),
         r"\1",
     ),
     ("authorization", re.compile(r"(\b(?:Bearer|Basic) +)[A-Za-z0-9+/_.~=\-]{8,}"), r"\1"),
-    ("cookie", re.compile(r"(\b(?:Set-)?Cookie['\"\\]*\s*[:=]\s*['\"\\]*)[^\r\n'\"]+", re.I), r"\1"),
-    ("url_password", re.compile(r"(\b[a-z][a-z0-9+.\-]*://[^\s/:@'\"]*:)[^\s/@'\"]+(?=@)", re.I), r"\1"),
-    ("signature", re.compile(r"(\b(?:temp_url_sig|temp_url_key|X-Amz-Signature|signature)=)[^\s&'\"]+", re.I), r"\1"),
+    ("cookie", re.compile(r"(\b(?:Set-)?Cookie['\"\\]*\s*[:=]\s*['\"\\]*)[^\r\n'\"]+", re.IGNORECASE), r"\1"),
+    ("url_password", re.compile(r"(\b[a-z][a-z0-9+.\-]*://[^\s/:@'\"]*:)[^\s/@'\"]+(?=@)", re.IGNORECASE), r"\1"),
+    (
+        "signature",
+        re.compile(r"(\b(?:temp_url_sig|temp_url_key|X-Amz-Signature|signature)=)[^\s&'\"]+", re.IGNORECASE),
+        r"\1",
+    ),
     ("token", re.compile(r"\bgAAAAA[A-Za-z0-9_\-]{16,}(?:={0,2}|(?:%3D){0,2})"), ""),
     ("token", re.compile(r"\beyJ[A-Za-z0-9_\-]+\.eyJ[A-Za-z0-9_\-]+\.[A-Za-z0-9_\-]*"), ""),
-    ("token", re.compile(r"(\b[\w.\-]*token['\"\\]*\s*[:=]\s*['\"\\]*)[A-Za-z0-9_\-.]{16,}", re.I), r"\1"),
-    ("secret", re.compile(rf"((?:\A|[^\w.\-]){_NAME}\\?['\"]?\s*[:=]\s*){_VALUE}", re.I), r"\1"),
-    ("secret", re.compile(rf"(--{_NAME}[ =]){_VALUE}", re.I), r"\1"),
+    ("token", re.compile(r"(\b[\w.\-]*token['\"\\]*\s*[:=]\s*['\"\\]*)[A-Za-z0-9_\-.]{16,}", re.IGNORECASE), r"\1"),
+    ("secret", re.compile(rf"((?:\A|[^\w.\-]){_NAME}\\?['\"]?\s*[:=]\s*){_VALUE}", re.IGNORECASE), r"\1"),
+    ("secret", re.compile(rf"(--{_NAME}[ =]){_VALUE}", re.IGNORECASE), r"\1"),
     ("secret", re.compile(r"(\bcurl\b[^\r\n]*?\s(?:-u|--user)[ =]?)[^\s]+"), r"\1"),
 )
 
@@ -78,7 +114,7 @@ def secrets_in_clouds_yaml(text: str) -> set[str]:
     found = set()
     for line in text.splitlines():
         match = re.match(r"""\s*-?\s*["']?([\w\-]+)["']?\s*:\s*(.*\S)\s*$""", line)
-        if match and (_normal(match[1]) in _SECRET_KEYS or re.fullmatch(_NAME, match[1], re.I)):
+        if match and (_normal(match[1]) in _SECRET_KEYS or re.fullmatch(_NAME, match[1], re.IGNORECASE)):
             found.add(_scalar(match[2]))
     return {secret for secret in found if secret}
 

@@ -182,7 +182,7 @@ class RunDirectory:
         return document
 
     def append_event(self, kind: str, name: str, *, time: float | None = None, **fields: Any) -> None:
-        """Append one event: ``phase``, ``play``, ``task``, ``mark`` or ``driver``; fields that are None are left out."""
+        """Append one event of a kind (``phase``, ``play``, ``task``, ``mark``, ``driver``); None is left out."""
         if kind not in KINDS:
             raise ValueError(f"kind: {kind!r} is none of {', '.join(sorted(KINDS))}.")
         self._append(EVENTS, {"time": time, "kind": kind, "name": name, **fields})

@@ -1,0 +1,474 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The checklist of the upgrade tags: one pure function for each requirement that a run can show.
+
+Each function answers for one service. What was not measured is NOT PROVEN; there is no other way to end up good than
+to have been seen good.
+
+Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._facts import (
+    AFTER,
+    BEFORE,
+    UPGRADE,
+    Facts,
+    Lane,
+    Outage,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._outages import (
+    GUEST,
+    PUBLISHED,
+    Trouble,
+    baseline_failures,
+    blind_spots,
+    counts_against,
+    too_slow,
+    unplaced_failures,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import (
+    REQUIREMENTS,
+    TAGS,
+    Policy,
+    Requirement,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._releases import Window
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, Status
+
+
+class Result(StrEnum):
+    """What the evidence says about one requirement of one service."""
+
+    PASS = "PASS"  # noqa: S105 - a result, not a password
+    FAIL = "FAIL"
+    NOT_PROVEN = "NOT PROVEN"
+    ATTESTED = "ATTESTED"
+    NOT_APPLICABLE = "N/A"
+
+
+GOOD = frozenset({Result.PASS, Result.ATTESTED, Result.NOT_APPLICABLE})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """The result for one requirement of one service, why, and where the evidence is."""
+
+    result: Result
+    sentence: str
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One service of one run, with what was already found out about it."""
+
+    service: str
+    facts: Facts
+    policy: Policy
+    troubles: Sequence[Trouble]
+
+    def published(self) -> list[Lane]:
+        """Return the lanes of the endpoint that users have."""
+        return [lane for lane in self.facts.lanes_of(self.service) if lane.published]
+
+    def felt(self) -> list[Trouble]:
+        """Return what users of this service felt during and after the upgrade."""
+        mine = [one for one in self.troubles if (one.service, one.where) == (self.service, PUBLISHED)]
+        return [one for one in mine if counts_against(one, self.facts)]
+
+    def outcomes(self, validator: str, *phases: str) -> list[Outcome]:
+        """Return one validator's outcomes for this service in these phases, or in all."""
+        mine = (one for one in self.facts.outcomes if (one.validator, one.service) == (validator, self.service))
+        return [one for one in mine if not phases or one.phase in phases]
+
+    def mixed(self) -> list[Window]:
+        """Return the times in which both releases of this service ran."""
+        return self.facts.timeline.mixed(self.service)
+
+
+Rule = Callable[[Case], Answer]
+
+
+def passed(sentence: str, *evidence: str) -> Answer:
+    """It was seen to hold."""
+    return Answer(result=Result.PASS, sentence=sentence, evidence=evidence)
+
+
+def failed(sentence: str, *evidence: str) -> Answer:
+    """It was seen not to hold."""
+    return Answer(result=Result.FAIL, sentence=sentence, evidence=evidence)
+
+
+def unproven(sentence: str, *evidence: str) -> Answer:
+    """It was not seen, or not well enough."""
+    return Answer(result=Result.NOT_PROVEN, sentence=sentence, evidence=evidence)
+
+
+def not_applicable(sentence: str) -> Answer:
+    """There is nothing here that it could be asked of."""
+    return Answer(result=Result.NOT_APPLICABLE, sentence=sentence)
+
+
+def _quote(outcomes: Iterable[Outcome], limit: int = 5) -> tuple[str, ...]:
+    lines = [f"{one.validator}/{one.check} {one.subject}: {one.status}, {one.message}" for one in outcomes]
+    rest = len(lines) - limit
+    return (*lines[:limit], f"and {rest} more in outcomes.jsonl") if rest > 0 else tuple(lines)
+
+
+def _checked(outcomes: Sequence[Outcome], what: str, missing: str) -> Answer:
+    """Answer from outcomes: one fail is a FAIL; anything unseen, broken or missing is NOT PROVEN."""
+    judged = [one for one in outcomes if one.status is not Status.SKIP]
+    if outcomes and not judged:
+        return not_applicable(outcomes[0].message)
+    if not judged:
+        return unproven(missing)
+    bad = [one for one in judged if one.status is Status.FAIL]
+    if bad:
+        return failed(f"{len(bad)} of {len(judged)} {what} failed: {bad[0].message}", *_quote(bad))
+    unseen = [one for one in judged if one.status is not Status.PASS]
+    if unseen:
+        text = f"{len(unseen)} of {len(judged)} {what} could not be seen: {unseen[0].message}"
+        return unproven(text, *_quote(unseen))
+    return passed(f"{len(judged)} of {len(judged)} {what} passed.", "outcomes.jsonl")
+
+
+def _by_check(*checks: str) -> Callable[[Case, str], Answer]:
+    """Return a function that answers from the outcomes of these checks, whichever validator made them."""
+
+    def answer(case: Case, missing: str) -> Answer:
+        mine = [one for one in case.facts.outcomes if one.service == case.service and one.check in checks]
+        return _checked(mine, "checks", missing)
+
+    return answer
+
+
+def finished(case: Case) -> Answer:
+    """U0: the deployment tool itself says that it came to its end."""
+    drivers = [event for event in case.facts.events if event.get("kind") == "driver"]
+    ends = [event for event in drivers if event.get("status") in ("ok", "failed")]
+    bad = [event for event in ends if event["status"] == "failed"]
+    if bad:
+        return failed(f"The deployment tool failed in {bad[-1].get('name')!r}.", "events.jsonl, kind driver")
+    if case.facts.run.get("state") != "closed":
+        return unproven("The run did not reach its end.", "run.json, state")
+    if case.facts.phase(UPGRADE) is None:
+        return unproven("No upgrade phase was marked.", "events.jsonl, kind phase")
+    if len(drivers) > len(ends) and not ends:
+        return unproven("The deployment tool was started, but its end was not recorded.", "events.jsonl, kind driver")
+    if not ends:
+        return not_applicable("The upgrade was done by others; the release check (U7) says what came of it.")
+    return passed(f"The deployment tool ended without failure ({len(ends)} plays).", "events.jsonl, kind driver")
+
+
+def has_api(case: Case) -> Answer:
+    """U1: a published endpoint that answered."""
+    lanes = case.published()
+    answered = sum(lane.seen.counts.get("up", 0) for lane in lanes)
+    if answered:
+        return passed(f"Its published endpoint answered {answered} times.", *_where(lanes))
+    if lanes:
+        return failed("Its published endpoint never answered as expected.", *_where(lanes))
+    return unproven("Its published endpoint was not watched.")
+
+
+def _where(lanes: Iterable[Lane]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f"samples/{lane.observer}/{lane.host}" for lane in lanes))
+
+
+def old_configuration(case: Case) -> Answer:
+    """U2a: tried only by running new code on the old files."""
+    return _by_check("config_of_old_release")(case, "No check ran new code on the old configuration files.")
+
+
+def no_intervention(case: Case) -> Answer:
+    """U2b: the project's own upgrade check."""
+    return _by_check("upgrade_check")(case, "The service's own upgrade check was not run.")
+
+
+def schema_updates(case: Case) -> Answer:
+    """U3a: a second run of the database steps has nothing to do."""
+    missing = "It was not checked that a second run of the database steps has nothing to do."
+    return _by_check("database_schema", "online_migrations")(case, missing)
+
+
+def data_kept(case: Case) -> Answer:
+    """U3b: every resource made before verifies after."""
+    mine = case.outcomes("persistent_resource", AFTER)
+    answer = _checked(
+        mine, "checks of persistent resources", "No resource was made before and verified after the upgrade."
+    )
+    if answer.result is Result.PASS and not case.outcomes("persistent_resource", BEFORE):
+        return unproven("Resources verify now, but it was not recorded that they did before the upgrade.")
+    return answer
+
+
+def state_kept(case: Case) -> Answer:
+    """U6: nothing that the cloud runs for its users changed its state; a server is proved by its guest's boot id."""
+    answer = data_kept(case)
+    if answer.result is not Result.PASS or case.service != "nova":
+        return answer
+    boots = [one for one in case.outcomes("persistent_resource", AFTER) if "boot" in one.check]
+    if not any(one.status is Status.PASS for one in boots):
+        return unproven("Resources verify, but no guest's boot id was compared, so a reboot cannot be excluded.")
+    return passed(f"{answer.sentence[:-1]}; the guest kept its boot id.", *answer.evidence, *_quote(boots))
+
+
+def released(case: Case) -> Answer:
+    """U7: the old release everywhere before, the new one everywhere after, as running processes show."""
+    after = case.outcomes("release_version", AFTER)
+    answer = _checked(after, "processes' releases", "No release was read from running processes after the upgrade.")
+    if answer.result is not Result.PASS:
+        return answer
+    before = case.outcomes("release_version", BEFORE)
+    first = _checked(
+        before, "processes' releases", "The release before the upgrade was not read from running processes."
+    )
+    if first.result is not Result.PASS:
+        return unproven(f"The release after is right, but before the upgrade: {first.sentence}", *first.evidence)
+    old, new = case.facts.run.get("from_release") or "the old", case.facts.run.get("to_release") or "the new"
+    return passed(f"{len(before)} checks show {old} before, {len(after)} show {new} after.", "outcomes.jsonl")
+
+
+def healthy(case: Case) -> Answer:
+    """U8: what was healthy before is healthy after."""
+    before, after = case.outcomes("system_health", BEFORE), case.outcomes("system_health", AFTER)
+    answer = _checked(after, "health checks", "Its health was not checked after the upgrade.")
+    if answer.result is Result.FAIL:
+        sick = {_identity(one) for one in before if one.status is Status.FAIL}
+        new = [one for one in after if one.status is Status.FAIL and _identity(one) not in sick]
+        if not new:
+            return unproven(f"It was unhealthy before the upgrade already. {answer.sentence}", *answer.evidence)
+        return failed(f"{len(new)} health checks fail that did not before: {new[0].message}", *_quote(new))
+    if answer.result is Result.PASS and not any(one.status is Status.PASS for one in before):
+        return unproven("It is healthy now, but its health before the upgrade was not seen.")
+    return answer
+
+
+def _identity(outcome: Outcome) -> tuple[str, str, str]:
+    return outcome.check, outcome.subject, outcome.host
+
+
+def reachable(case: Case) -> Answer:
+    """C2: the way to the server was open all the time."""
+    if case.service != "nova":
+        return not_applicable("Its resources are not watched on the data plane; servers stand for them under nova.")
+    lanes = [lane for lane in case.facts.lanes if lane.observer == "data_plane"]
+    cut = [one for one in case.troubles if one.where == GUEST and counts_against(one, case.facts)]
+    if cut:
+        worst = max(cut, key=lambda one: one.worst.outage.end - one.worst.outage.begin)
+        return failed(f"The server could not be reached {len(cut)} times; {_length(worst)}.", *_where(lanes))
+    blind = blind_spots(lanes, case.facts, case.policy)
+    if blind:
+        return unproven(f"Not shown, because {blind[0]}.", *blind[1:])
+    return passed(f"No time without the server was longer than {_gap(lanes)}.", *_where(lanes))
+
+
+def watched(case: Case) -> Answer:
+    """C3: the judge of the watching itself."""
+    if case.service != "nova":
+        return not_applicable("Its resources are not watched on the data plane; servers stand for them under nova.")
+    lanes = [lane for lane in case.facts.lanes if lane.observer == "data_plane"]
+    blind = blind_spots(lanes, case.facts, case.policy)
+    if blind:
+        return unproven(f"Not shown, because {blind[0]}.", *blind[1:])
+    return passed(f"At least {min(lane.seen.coverage for lane in lanes):.2%} of the time was sampled.", *_where(lanes))
+
+
+def _gap(lanes: Iterable[Lane]) -> str:
+    return f"{max(lane.seen.longest_gap for lane in lanes):.2f} s"
+
+
+def _length(trouble: Trouble) -> str:
+    outage = trouble.worst.outage
+    exact = f"{outage.end - outage.begin:.2f} s (between {outage.lower:.2f} and {outage.upper:.2f} s)"
+    return f"the longest lasted {exact}, {trouble.worst.lane.label}"
+
+
+def rolled(case: Case) -> Answer:
+    """R2: seen in running processes: a time with both releases, in which the API answered."""
+    windows, timeline = case.mixed(), case.facts.timeline
+    if not timeline.of(case.service):
+        return unproven("Nobody watched which release its processes ran.")
+    if timeline.instances(case.service) < 2:
+        return unproven("It has one process on one host only, so it cannot be shown to roll.")
+    if not windows:
+        return unproven("No moment was seen in which both releases ran.", "samples/release_version")
+    longest = max(windows, key=lambda window: (window.seconds, -window.begin))
+    served = _served(case, longest)
+    text = f"Both releases ran for {longest.seconds:.1f} s, from {_clock(case, longest.begin)}"
+    if served:
+        return unproven(f"{text}, but {served}.", "samples/release_version")
+    return passed(f"{text}, and the API was served meanwhile.", "samples/release_version", *_where(case.published()))
+
+
+def _served(case: Case, window: Window) -> str:
+    """Return why it is not shown that the API served in a window; nothing means that it is."""
+    lanes = [one for one in case.published() if one.seen.begin <= window.begin and one.seen.end >= window.end]
+    if not lanes:
+        return "the API was not watched all that time"
+    if all(any(_covers(one, window) for one in lane.seen.outages) for lane in lanes):
+        return "the API was down all that time"
+    return "" if any(lane.seen.counts.get("up", 0) for lane in lanes) else "the API never answered"
+
+
+def _covers(outage: Outage, window: Window) -> bool:
+    return outage.begin <= window.begin and outage.end >= window.end
+
+
+def _clock(case: Case, moment: float) -> str:
+    upgrade = case.facts.phase(UPGRADE)
+    return f"{moment - upgrade.begin:.0f} s after the upgrade began" if upgrade else f"{moment:.0f}"
+
+
+def together(case: Case) -> Answer:
+    """R3: validators that ran while both releases did."""
+    windows = case.mixed()
+    if not windows:
+        return unproven("No moment was seen in which both releases ran.")
+    inside = [one for one in case.facts.outcomes if one.service == case.service and _inside(one.time, windows)]
+    health = [one for one in inside if one.validator == "system_health"]
+    use = [one for one in inside if one.validator == "persistent_resource"]
+    bad = [one for one in [*health, *use] if one.status is Status.FAIL]
+    if bad:
+        return failed(f"While both releases ran, {len(bad)} checks failed: {bad[0].message}", *_quote(bad))
+    good = [any(one.status is Status.PASS for one in group) for group in (health, use)]
+    if all(good):
+        return _checked([*health, *use], "checks while both releases ran", "")
+    return unproven("Its health and its use were not both checked while both releases ran.")
+
+
+def _inside(moment: float, windows: Iterable[Window]) -> bool:
+    return any(window.begin <= moment <= window.end for window in windows)
+
+
+def unpinned(case: Case) -> Answer:
+    """R4: what is left to do after a rolling upgrade."""
+    return _by_check("release_pins")(case, "It was not checked whether anything is still pinned to the old release.")
+
+
+def no_downtime(case: Case) -> Answer:
+    """Z2: no time without an answer of the published endpoint."""
+    lanes = case.published()
+    down = [one for one in case.felt() if not one.blip]
+    if down:
+        worst = max(down, key=lambda one: one.worst.outage.end - one.worst.outage.begin)
+        noun = "outage" if len(down) == 1 else "outages"
+        return failed(f"{len(down)} {noun}; {_length(worst)}.", *_where(lanes))
+    blind = blind_spots(lanes, case.facts, case.policy) or too_slow(lanes, case.policy)
+    if blind:
+        return unproven(f"Not shown, because {blind[0]}.", *blind[1:])
+    return passed(f"No outage longer than {_gap(lanes)} (the longest time between two answers).", *_where(lanes))
+
+
+def no_failures(case: Case) -> Answer:
+    """Z3: not one failed request, of whatever kind; the limit is literally zero."""
+    lanes = case.published()
+    extra = unplaced_failures(lanes)
+    count = sum(one.failures for one in case.felt()) + extra
+    usual = baseline_failures(case.service, case.troubles)
+    if count and usual:
+        return unproven(
+            f"{count} requests failed since the upgrade began, but {usual} did before already.", *_where(lanes)
+        )
+    if count:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(_kinds(case).items()))
+        return failed(f"{count} requests failed: {kinds or 'kind not recorded'}.", *_where(lanes))
+    blind = blind_spots(lanes, case.facts, case.policy)
+    if blind:
+        return unproven(f"Not shown, because {blind[0]}.", *blind[1:])
+    if usual:
+        return unproven(f"{usual} requests failed before the upgrade, so this cloud cannot show it strictly.")
+    return passed(f"0 of {sum(lane.seen.counts.get('up', 0) for lane in lanes)} requests failed.", *_where(lanes))
+
+
+def _kinds(case: Case) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for trouble in case.felt():
+        for kind, number in trouble.kinds.items():
+            total[kind] = total.get(kind, 0) + number
+    return total
+
+
+def overlapped(case: Case) -> Answer:
+    """Z6: as R2, and the API was watched in that time."""
+    answer = rolled(case)
+    if answer.result is not Result.PASS:
+        return answer
+    blind = blind_spots(case.published(), case.facts, case.policy)
+    if blind:
+        return unproven(f"Both releases ran, but {blind[0]}.", *blind[1:])
+    return answer
+
+
+def _unmeasured(sentence: str) -> Rule:
+    return lambda _case: unproven(sentence)
+
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {
+        "U0": finished,
+        "U1": has_api,
+        "U2a": old_configuration,
+        "U2b": no_intervention,
+        "U3a": schema_updates,
+        "U3b": data_kept,
+        "U6": state_kept,
+        "U7": released,
+        "U8": healthy,
+        "C2": reachable,
+        "C3": watched,
+        "R2": rolled,
+        "R3": together,
+        "R4": unpinned,
+        "Z2": no_downtime,
+        "Z3": no_failures,
+        "Z4": _unmeasured("No requests were sent whose end could be followed."),
+        "Z5": _unmeasured("No cycles of create, read and delete were run, so there is no rate of success."),
+        "Z6": overlapped,
+        "I2": _unmeasured("The load of the hosts was not measured."),
+        "I3": _unmeasured("Delays were not compared with normal operation."),
+        "I4": _unmeasured("No load was put on the cloud."),
+        "I5": _unmeasured("Response times were not compared with normal operation under load."),
+    }
+)
+
+
+def answers(case: Case) -> dict[str, Answer]:
+    """Return the answer to every requirement, in the order of the checklist."""
+    found: dict[str, Answer] = {}
+    for requirement in REQUIREMENTS:
+        found[requirement.id] = _answer(requirement, case, found)
+    return found
+
+
+def _answer(requirement: Requirement, case: Case, found: Mapping[str, Answer]) -> Answer:
+    if requirement.kind == "derived":
+        return _derived(requirement, found)
+    answer = (
+        RULES[requirement.id](case) if requirement.id in RULES else unproven("No run can show this; it needs a link.")
+    )
+    vouched = case.policy.attested(requirement.id, case.service)
+    if vouched and answer.result is Result.NOT_PROVEN:
+        return Answer(
+            result=Result.ATTESTED, sentence=f"{vouched.by} vouches for it. {answer.sentence}", evidence=(vouched.url,)
+        )
+    return answer
+
+
+def _derived(requirement: Requirement, found: Mapping[str, Answer]) -> Answer:
+    """Answer for all that the tags below ask of a run."""
+    needed = [one for one in REQUIREMENTS if one.tag in TAGS[requirement.tag].needs and one.kind == "measured"]
+    by_result = {result: [one.id for one in needed if found[one.id].result is result] for result in Result}
+    if by_result[Result.FAIL]:
+        return failed(f"Not so: {', '.join(by_result[Result.FAIL])}.")
+    if by_result[Result.NOT_PROVEN]:
+        return unproven(f"Not proven: {', '.join(by_result[Result.NOT_PROVEN])}.")
+    return passed(f"All {len(needed)} hold.")

@@ -1,0 +1,302 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an operator should know: what happened, when, what went on around it, where the evidence is, what to try.
+
+Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+from typing import Any
+
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._facts import AFTER, BEFORE, Facts, Watcher
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._outages import (
+    GUEST,
+    INSTANCE,
+    PUBLISHED,
+    Trouble,
+    counts_against,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import Policy
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._resources import left_behind
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import BAD, Outcome, Status
+
+FAIL, WARNING, NOTE = "fail", "warning", "note"
+MOST_TASKS = 12
+CLEANUP = "ansible-playbook openstack.upgrade_test.cleanup -e upgrade_test_run_id="
+
+_NO_SERVER = "The load balancer had no server left: keep an instance in rotation, and shorten its health check."
+TRY: Mapping[str, str] = MappingProxyType(
+    {
+        "refused": "Nothing listened: drain the instance before it is stopped, and let it back only when it answers.",
+        "reset": "Connections were cut: let the load balancer drain them before the service stops.",
+        "http_5xx_haproxy": _NO_SERVER,
+        "http_503": _NO_SERVER,
+        "http_5xx_service": "The service itself answered with an error: look at its log, its database and its queue.",
+        "connect_timeout": "Packets were lost: look at the virtual address, at firewalls and at the accept queue.",
+        "timeout": "The service took the request without an answer: look at its workers, database and queue.",
+        "stalled": "The answer began but did not end: look at the instance that was being stopped.",
+        "early_close": "The answer was cut off: let the service stop gracefully, after its requests are done.",
+        "unauthorized": "The token was not accepted: look at keystone, its keys and its cache in all instances.",
+        "no_reply": "Look at the network agents of the server's host, at its router and at its security groups.",
+        "unreachable": "There was no way to the address: look at the virtual address and at the routers.",
+    }
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing to know. ``begin`` and ``end`` are wall seconds or None; ``seconds`` is the length of an outage."""
+
+    id: str
+    kind: str
+    severity: str
+    service: str
+    subject: str
+    what: str
+    phase: str = ""
+    begin: float | None = None
+    end: float | None = None
+    offset: float | None = None
+    seconds: float | None = None
+    around: tuple[dict[str, Any], ...] = ()
+    evidence: tuple[str, ...] = ()
+    hint: str = ""
+
+
+def findings(facts: Facts, found: Sequence[Trouble], policy: Policy) -> list[dict[str, Any]]:
+    """Return all findings as records: failures first, then warnings and notes, each in the order of the checklist."""
+    everything = [
+        *_numbered("DRV", _drivers(facts)),
+        *_numbered("OUT", _outages(facts, found, policy, PUBLISHED)),
+        *_numbered("NET", _outages(facts, found, policy, GUEST)),
+        *_outcome_findings(facts),
+        *_numbered("OBS", _observers(facts)),
+        *_numbered("LEFT", _left(facts)),
+        *_numbered("INS", _outages(facts, found, policy, INSTANCE)),
+    ]
+    rank = {FAIL: 0, WARNING: 1, NOTE: 2}
+    return [asdict(one) for one in sorted(everything, key=lambda one: rank[one.severity])]
+
+
+def _numbered(prefix: str, found: Iterable[dict[str, Any]]) -> list[Finding]:
+    return [Finding(id=f"{prefix}-{number}", **fields) for number, fields in enumerate(found, 1)]
+
+
+def _offset(facts: Facts, phase: str, moment: float) -> float | None:
+    begun = [one.begin for one in facts.phases if one.name == phase and one.begin <= moment]
+    return round(moment - begun[-1], 3) if begun else None
+
+
+def _outages(facts: Facts, found: Sequence[Trouble], policy: Policy, where: str) -> list[dict[str, Any]]:
+    """Describe the troubles of one kind, longest first."""
+    mine = sorted((one for one in found if one.where == where), key=lambda one: (one.begin - one.end, one.begin))
+    return [_outage(facts, one, found, policy) for one in mine]
+
+
+def _outage(facts: Facts, trouble: Trouble, found: Sequence[Trouble], policy: Policy) -> dict[str, Any]:
+    target = trouble.worst.lane.seen.target
+    return {
+        "kind": f"{_prefix(trouble)}.{trouble.kind}",
+        "severity": _severity(trouble, facts),
+        "service": trouble.service,
+        "subject": f"{target.service} {target.via}" if trouble.where != GUEST else target.name,
+        "what": _what(trouble, found),
+        "phase": trouble.phase,
+        "begin": trouble.begin,
+        "end": trouble.end,
+        "offset": _offset(facts, trouble.phase, trouble.begin),
+        "seconds": round(trouble.worst.outage.end - trouble.worst.outage.begin, 3),
+        "around": tuple(around(facts, trouble.begin, policy)),
+        "evidence": _evidence(trouble),
+        "hint": TRY.get(trouble.kind.lower(), "Look at the tasks around it and at the logs of that time."),
+    }
+
+
+def _prefix(trouble: Trouble) -> str:
+    if trouble.where == GUEST:
+        return "network"
+    if trouble.where == INSTANCE:
+        return "failover"
+    return "request" if trouble.blip else "outage"
+
+
+def _severity(trouble: Trouble, facts: Facts) -> str:
+    if trouble.where == INSTANCE:
+        return NOTE
+    return FAIL if counts_against(trouble, facts) else WARNING
+
+
+def _what(trouble: Trouble, found: Sequence[Trouble]) -> str:
+    outage, lane = trouble.worst.outage, trouble.worst.lane
+    kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(trouble.kinds.items()))
+    if trouble.blip:
+        text = f"{trouble.failures} single requests failed ({kinds}); the next ones were answered"
+    else:
+        length = f"{outage.end - outage.begin:.2f} s (at least {outage.lower:.2f}, at most {outage.upper:.2f} s)"
+        text = f"No answer for {length} over {lane.label}; {trouble.failures} failures: {kinds}"
+    if trouble.where == INSTANCE:
+        return f"{text}. The other instances served: a failover that users did not feel{_but(trouble, found)}."
+    others = _at_once(trouble, found)
+    if len(others) > 1:
+        return f"{text}. Down together with {', '.join(others)}: look at what they share first."
+    return f"{text}. Down together with {others[0]}." if others else f"{text}."
+
+
+def _but(trouble: Trouble, found: Sequence[Trouble]) -> str:
+    felt = [one for one in found if (one.where, one.service) == (PUBLISHED, trouble.service) and _overlap(one, trouble)]
+    return ", except for the published endpoint's own outage at that time" if felt else ""
+
+
+def _at_once(trouble: Trouble, found: Sequence[Trouble]) -> list[str]:
+    others = {one.service for one in found if one.where == trouble.where and _overlap(one, trouble)}
+    return sorted(others - {trouble.service})
+
+
+def _overlap(one: Trouble, other: Trouble) -> bool:
+    return one.begin <= other.end and other.begin <= one.end
+
+
+def _evidence(trouble: Trouble) -> tuple[str, ...]:
+    lines = []
+    for hit in trouble.hits[:6]:
+        detail = f": {hit.outage.detail}" if hit.outage.detail else ""
+        length = f"{hit.outage.end - hit.outage.begin:.2f} s"
+        lines.append(f"samples/{hit.lane.observer}/{hit.lane.host}, {hit.lane.label}, {length}{detail}")
+    rest = len(trouble.hits) - len(lines)
+    return (*lines, f"and {rest} more") if rest else tuple(lines)
+
+
+def around(facts: Facts, moment: float, policy: Policy) -> list[dict[str, Any]]:
+    """Return the tasks and marks that began shortly before or after a moment, oldest first; the nearest if too many."""
+    low, high = moment - policy.before_outage, moment + policy.after_outage
+    near = [_event(event, moment) for event in _tasks(facts.events) if low <= event.get("time", 0.0) <= high]
+    nearest = sorted(near, key=lambda one: abs(one["offset"]))[:MOST_TASKS]
+    return sorted(nearest, key=lambda one: (one["offset"], one["host"], one["name"]))
+
+
+def _tasks(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out what only says that a task began, when its end is known too."""
+    kept = [event for event in events if event.get("kind") in ("task", "mark", "driver")]
+    ended = {(event.get("name"), event.get("play")) for event in kept if event.get("status") != "started"}
+    return [one for one in kept if one.get("status") != "started" or (one.get("name"), one.get("play")) not in ended]
+
+
+def _event(event: Mapping[str, Any], moment: float) -> dict[str, Any]:
+    words = {key: str(event.get(key) or "") for key in ("kind", "name", "host", "status", "play")}
+    return {"offset": round(float(event["time"]) - moment, 3), "time": event["time"], **words}
+
+
+def _drivers(facts: Facts) -> list[dict[str, Any]]:
+    bad = [one for one in facts.events if one.get("kind") == "driver" and one.get("status") == "failed"]
+    return [
+        {
+            "kind": "driver.failed",
+            "severity": FAIL,
+            "service": "",
+            "subject": str(one.get("name") or "driver"),
+            "what": f"The deployment tool failed: {one.get('message') or one.get('name')}.",
+            "phase": facts.phase_at(one["time"]),
+            "begin": one["time"],
+            "offset": _offset(facts, facts.phase_at(one["time"]), one["time"]),
+            "evidence": ("events.jsonl",),
+            "hint": "Read the tool's own output; its failed tasks are in events.jsonl.",
+        }
+        for one in bad
+    ]
+
+
+OUTCOME_KINDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        "release_version": ("REL", "release", "Finish the upgrade of this instance, or restart it on the new code."),
+        "system_health": ("HLT", "health", "Look at the log of the named agent or service on that host."),
+        "persistent_resource": ("RES", "resource", "Compare the resource with its entry in resources.jsonl."),
+    }
+)
+
+
+def _outcome_findings(facts: Facts) -> list[Finding]:
+    """Describe checks that failed or broke; one that failed in the same way before the upgrade is a warning."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    usual = {_same(one) for one in facts.outcomes if one.status is Status.FAIL and one.phase == BEFORE}
+    for one in facts.outcomes:
+        if one.status in BAD:
+            prefix, kind, hint = OUTCOME_KINDS.get(one.validator, ("CHK", one.validator, "Look at the evidence."))
+            groups.setdefault(prefix, []).append(_outcome(facts, one, kind, hint, usual))
+    return [finding for prefix in sorted(groups) for finding in _numbered(prefix, groups[prefix])]
+
+
+def _same(one: Outcome) -> tuple[str, str, str, str, str]:
+    return one.validator, one.check, one.service, one.subject, one.host
+
+
+def _outcome(facts: Facts, one: Outcome, kind: str, hint: str, usual: set[Any]) -> dict[str, Any]:
+    broke = one.status is Status.ERROR
+    late = one.phase == AFTER and _same(one) not in usual
+    found = f" Expected {one.expected}, found {one.found}." if one.expected is not None else ""
+    return {
+        "kind": f"{kind}.{'broken' if broke else one.check}",
+        "severity": WARNING if broke or not late else FAIL,
+        "service": one.service,
+        "subject": f"{one.subject} on {one.host}" if one.host else one.subject,
+        "what": f"{one.message}{found}",
+        "phase": one.phase,
+        "begin": one.time,
+        "offset": _offset(facts, one.phase, one.time),
+        "evidence": tuple(f"{key}: {value}" for key, value in sorted(one.evidence.items())) or ("outcomes.jsonl",),
+        "hint": hint,
+    }
+
+
+def _observers(facts: Facts) -> list[dict[str, Any]]:
+    return [_observer(facts, one, why) for one in facts.watchers if (why := trouble_of(one, facts))]
+
+
+def trouble_of(watcher: Watcher, facts: Facts) -> str:
+    """Return what is wrong with an observer, or an empty text."""
+    if watcher.trouble:
+        return watcher.trouble
+    lanes = [one for one in facts.lanes if (one.observer, one.host) == (watcher.observer, watcher.host)]
+    open_ended = [lane for lane in lanes if not lane.seen.ended]
+    if open_ended or (not lanes and watcher.state != "ended"):
+        return "it did not end by itself; it was lost, killed or is still running"
+    low = [lane for lane in lanes if lane.seen.coverage < Policy().least_coverage]
+    if low:
+        least = min(lane.seen.coverage for lane in low)
+        return f"it covered only {least:.2%} of its time in {len(low)} of {len(lanes)} lanes"
+    return ""
+
+
+def _observer(facts: Facts, watcher: Watcher, why: str) -> dict[str, Any]:
+    phase = facts.phase_at(watcher.last_seen) if watcher.last_seen else ""
+    return {
+        "kind": "observer.trouble",
+        "severity": WARNING,
+        "service": "",
+        "subject": f"{watcher.observer} on {watcher.host}",
+        "what": f"Trouble of the observer, not of the cloud: {why}. What it did not see is not proven.",
+        "phase": phase,
+        "begin": watcher.last_seen,
+        "offset": _offset(facts, phase, watcher.last_seen) if watcher.last_seen else None,
+        "evidence": (f"samples/{watcher.observer}/{watcher.host}",),
+        "hint": "Look at its status.json, at the host's memory and at its load; then repeat the run.",
+    }
+
+
+def _left(facts: Facts) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": "cleanup.left",
+            "severity": WARNING,
+            "service": one["service"],
+            "subject": f"{one['type']} {one['name']}",
+            "what": f"The {one['type']} {one['name']} ({one['id'] or 'id not known'}) was not removed.",
+            "evidence": ("resources.jsonl",),
+            "hint": f"{CLEANUP}{facts.run.get('run_id', '')}",
+        }
+        for one in left_behind(facts.resources)
+    ]

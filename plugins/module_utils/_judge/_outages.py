@@ -1,0 +1,198 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the observers saw go wrong, grouped by cause, and whether they saw enough to say that nothing did.
+
+Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._facts import (
+    BEFORE,
+    UPGRADE,
+    Facts,
+    Lane,
+    Outage,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import Policy
+
+PUBLISHED, INSTANCE, GUEST = "published", "instance", "guest"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hit:
+    """One outage in one lane."""
+
+    lane: Lane
+    outage: Outage
+
+    @property
+    def blip(self) -> bool:
+        """Whether a single request failed: a failure, but no proof of time without service."""
+        return self.outage.failures <= 1 and self.outage.lower <= 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trouble:
+    """Outages of one service that lie so near to each other that they have one cause, longest first.
+
+    ``where``: ``published`` (users felt it), ``instance`` (a survived failover), ``guest`` (a server's network).
+    """
+
+    service: str
+    where: str
+    phase: str
+    hits: tuple[Hit, ...]
+
+    @property
+    def begin(self) -> float:
+        """When the first of them began."""
+        return min(hit.outage.begin for hit in self.hits)
+
+    @property
+    def end(self) -> float:
+        """When the last of them ended."""
+        return max(hit.outage.end for hit in self.hits)
+
+    @property
+    def worst(self) -> Hit:
+        """The longest of them."""
+        return self.hits[0]
+
+    @property
+    def blip(self) -> bool:
+        """Whether it was single failed requests only."""
+        return all(hit.blip for hit in self.hits)
+
+    @property
+    def failures(self) -> int:
+        """How many probes failed."""
+        return sum(hit.outage.failures for hit in self.hits)
+
+    @property
+    def kinds(self) -> Counter[str]:
+        """How they failed, and how often."""
+        total: Counter[str] = Counter()
+        for hit in self.hits:
+            total.update(hit.outage.kinds)
+        return total
+
+    @property
+    def kind(self) -> str:
+        """How most of them failed."""
+        return min(self.kinds, key=lambda kind: (-self.kinds[kind], kind)) if self.kinds else "unknown"
+
+
+def troubles(facts: Facts, policy: Policy) -> list[Trouble]:
+    """Return every trouble, in the order in which they began."""
+    groups: dict[tuple[str, str, str], list[Hit]] = {}
+    for lane in facts.lanes:
+        where, part = _where(lane)
+        groups.setdefault((lane.seen.target.service, where, part), []).extend(
+            Hit(lane=lane, outage=outage) for outage in lane.seen.outages
+        )
+    found = [
+        Trouble(
+            service=service,
+            where=where,
+            phase=facts.phase_at(min(hit.outage.begin for hit in hits)),
+            hits=tuple(sorted(hits, key=_longest_first)),
+        )
+        for (service, where, _part), all_hits in groups.items()
+        for hits in _clusters(all_hits, policy.same_cause)
+    ]
+    return sorted(found, key=lambda trouble: (trouble.begin, trouble.service, trouble.where, trouble.worst.lane.label))
+
+
+def _where(lane: Lane) -> tuple[str, str]:
+    if lane.observer == "data_plane":
+        return GUEST, lane.seen.target.name
+    return (PUBLISHED, "") if lane.published else (INSTANCE, lane.seen.target.via)
+
+
+def _longest_first(hit: Hit) -> tuple[float, float, str]:
+    return hit.outage.begin - hit.outage.end, hit.outage.begin, hit.lane.label
+
+
+def _clusters(hits: Iterable[Hit], near: float) -> list[list[Hit]]:
+    """Split hits where nothing went wrong for longer than ``near`` seconds."""
+    clusters: list[list[Hit]] = []
+    end = 0.0
+    for hit in sorted(hits, key=lambda hit: (hit.outage.begin, hit.outage.end, hit.lane.label)):
+        if clusters and hit.outage.begin <= end + near:
+            clusters[-1].append(hit)
+            end = max(end, hit.outage.end)
+        else:
+            clusters.append([hit])
+            end = hit.outage.end
+    return clusters
+
+
+def counts_against(trouble: Trouble, facts: Facts) -> bool:
+    """Whether a trouble lasted into the upgrade or came later; a run without an upgrade phase is judged as a whole."""
+    upgrade = facts.phase(UPGRADE)
+    return upgrade is None or trouble.end > upgrade.begin
+
+
+def blind_spots(lanes: Sequence[Lane], facts: Facts, policy: Policy) -> list[str]:
+    """Return why these lanes cannot show that nothing happened; nothing means that they can."""
+    if not lanes:
+        return ["nobody watched it"]
+    return list(dict.fromkeys(reason for lane in lanes for reason in _blind(lane, facts, policy)))
+
+
+def _blind(lane: Lane, facts: Facts, policy: Policy) -> list[str]:
+    seen, name = lane.seen, f"{lane.observer} on {lane.host} ({lane.label})"
+    allowed = policy.hole_intervals * seen.interval + seen.latency_ms.get("max", 0.0) / 1000
+    outage = max((one.upper for one in seen.outages), default=0.0)
+    checks = (
+        (not seen.ended, f"{name} did not end by itself, so its last moments are missing"),
+        (not seen.counts.get("up", 0), f"{name} never got an answer, so it may have asked the wrong thing"),
+        (
+            seen.coverage < policy.least_coverage,
+            f"{name} covered {seen.coverage:.2%} of its time, {policy.least_coverage:.1%} are needed",
+        ),
+        (
+            seen.longest_gap > max(allowed, outage),
+            f"{name} has a hole of {seen.longest_gap:.2f} s, {allowed:.2f} s are allowed",
+        ),
+    )
+    return [text for wrong, text in checks if wrong] + _unwatched(lane, name, facts, policy)
+
+
+def _unwatched(lane: Lane, name: str, facts: Facts, policy: Policy) -> list[str]:
+    """Return which part of the upgrade lies outside of what a lane watched."""
+    upgrade = facts.phase(UPGRADE)
+    if upgrade is None:
+        return ["no upgrade phase was marked, so it is not known what had to be watched"]
+    reasons = []
+    if lane.seen.begin > upgrade.begin + policy.late_start:
+        reasons.append(f"{name} began {lane.seen.begin - upgrade.begin:.1f} s after the upgrade began")
+    if upgrade.end is None:
+        reasons.append("the upgrade did not end within the run")
+    elif lane.seen.end < upgrade.end:
+        reasons.append(f"{name} ended {upgrade.end - lane.seen.end:.1f} s before the upgrade ended")
+    return reasons
+
+
+def too_slow(lanes: Sequence[Lane], policy: Policy) -> list[str]:
+    """Return which lanes asked too seldom to find a short outage."""
+    slow = [lane for lane in lanes if lane.seen.interval > policy.slowest_interval + 1e-9]
+    return [f"{lane.label} was asked every {lane.seen.interval:g} s only" for lane in slow]
+
+
+def baseline_failures(service: str, found: Iterable[Trouble]) -> int:
+    """Return how many probes of a service's published endpoint failed before the upgrade began."""
+    return sum(one.failures for one in found if (one.service, one.where, one.phase) == (service, PUBLISHED, BEFORE))
+
+
+def unplaced_failures(lanes: Sequence[Lane]) -> int:
+    """Return how many failures the lanes counted beyond those that belong to their outages."""
+    return sum(
+        max(0, lane.seen.counts.get("down", 0) - sum(outage.failures for outage in lane.seen.outages)) for lane in lanes
+    )
