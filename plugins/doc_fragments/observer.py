@@ -1,0 +1,61 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What all observers that sample have in common, written once."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Options, notes and attributes of sampling observers."""
+
+    DOCUMENTATION = r"""
+options:
+  directory:
+    description:
+      - The folder on the observing host for the log, the heartbeat C(status.json) and the stop file. It is made when it is missing.
+      - A log that is there already is continued; the time between is recorded as not observed.
+    type: path
+    required: true
+  duration:
+    description:
+      - Seconds after which the observer ends by itself, V(0) for never.
+      - Choose it shorter than C(async), whose end is a kill.
+    type: float
+    default: 0
+  timeout:
+    description:
+      - Seconds after which a probe without an answer counts as failed.
+    type: float
+    default: 5
+  slow_after:
+    description:
+      - Seconds from which an answer counts as slow. A slow answer still proves that the target is up.
+    type: float
+    default: 1
+  realtime:
+    description:
+      - Whether to ask for the real-time scheduler (SCHED_FIFO), which keeps the schedule exact on a busy host. Needs root.
+      - Whether it was granted is in the heartbeat.
+    type: bool
+    default: false
+notes:
+  - Start it with C(async) and C(poll=0). It ends on M(openstack.upgrade_test.observer) with O(openstack.upgrade_test.observer#module:state=stopped),
+    on SIGTERM, or after O(duration); it then waits for what is under way, at most O(timeout).
+  - Names are resolved once, at the start.
+  - What could not be sampled, because the observing host was too busy, out of resources or asleep, is recorded as void, which counts
+    neither as up nor as down.
+attributes:
+  check_mode:
+    support: full
+    details:
+      - The options are checked and the targets are listed. Nothing is sent and nothing is written.
+  diff_mode:
+    support: none
+    details:
+      - An observer changes nothing.
+  platform:
+    support: full
+    platforms: linux
+"""

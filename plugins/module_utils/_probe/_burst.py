@@ -1,0 +1,60 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Bursts: when something happens to a target, probe densely until it is over, within a budget."""
+
+from __future__ import annotations
+
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._timing import SECOND
+
+FIRST_STEP = 1_000_000
+"""Nanoseconds between the first probes of a burst."""
+SHARE_OF_AGE = 50
+"""Later the step is the age of the event divided by this: 2 % of it."""
+ENOUGH = 5
+"""Successes in a row that end a burst."""
+BUDGET = 500.0
+"""Probes that can be spent at once."""
+
+
+class Burst:
+    """Decides about probes beyond the grid of one lane; pure but for the tokens it counts."""
+
+    __slots__ = ("_began", "_filled", "_refill", "_successes", "_tokens", "active")
+
+    def __init__(self, rate: float) -> None:
+        self.active = False
+        self._began = 0
+        self._successes = 0
+        self._tokens = BUDGET
+        self._refill = max(10.0, rate)
+        self._filled = 0
+
+    def trigger(self, now: int) -> bool:
+        """Something happened; True when that begins a burst."""
+        self._successes = 0
+        if self.active:
+            return False
+        self.active = True
+        self._began = now
+        return True
+
+    def saw(self, *, up: bool) -> None:
+        """A probe of the lane was answered."""
+        self._successes = self._successes + 1 if up else 0
+        if self._successes >= ENOUGH:
+            self.active = False
+
+    def step(self, now: int) -> int:
+        """Nanoseconds until the next probe of the burst."""
+        return max(FIRST_STEP, (now - self._began) // SHARE_OF_AGE)
+
+    def spend(self, now: int) -> bool:
+        """Take one token; False when the budget is used up for now."""
+        self._tokens = min(BUDGET, self._tokens + (now - self._filled) * self._refill / SECOND)
+        self._filled = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True

@@ -1,0 +1,188 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From probes to outages, with bounds that can be proved.
+
+Every probe is evidence over its window, from before it was sent until its answer came: an *up* window contains a moment
+at which the target was up, a *down* window one at which it was down. Nothing is known about where in the window. So two
+failures belong to different outages exactly if a whole up window lies between their windows, and the sweep below finds
+the fewest outages that explain all failures.
+
+What holds for every history that agrees with the evidence: it has at least as many outages as are reported (none is
+split, none is invented). In every history with exactly that many, each outage begins inside
+``[begin_low, begin_high]`` and ends inside ``[end_low, end_high]``, so that its length lies in ``[lower, upper]``.
+A member of a group that could as well belong to the next one counts as a failure but never stretches the lower bound.
+
+All times are whole numbers of one monotonic clock (nanoseconds here); windows are closed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """One outage. ``recovered`` is False when no up window was seen after it, ``preceded`` when none before it."""
+
+    begin_low: int
+    begin_high: int
+    end_low: int
+    end_high: int
+    lower: int
+    failures: int
+    kinds: dict[int, int]
+    preceded: bool
+    recovered: bool
+
+    @property
+    def upper(self) -> int:
+        """The longest the outage can have been."""
+        return self.end_high - self.begin_low
+
+    @property
+    def point(self) -> tuple[int, int]:
+        """The best single guess for begin and end."""
+        begin = (self.begin_low + self.begin_high) // 2
+        return begin, max(begin, (self.end_low + self.end_high) // 2)
+
+
+@dataclass(slots=True)
+class _Group:
+    """Failures that one outage explains; ``recent`` holds those whose windows a late up window may still overlap."""
+
+    first_end: int
+    last_begin: int
+    recent: deque[tuple[int, int]] = field(default_factory=deque)
+    unobserved: int = 0
+    failures: int = 0
+    kinds: dict[int, int] = field(default_factory=dict)
+    limit: int | None = None
+    begin_low: int | None = None
+
+    def count(self, kind: int) -> None:
+        self.failures += 1
+        self.kinds[kind] = self.kinds.get(kind, 0) + 1
+
+
+class Sweep:
+    """Takes windows in the order of their ends and collects outages in ``spans``.
+
+    ``begin`` is when observation began; ``horizon`` is longer than any window, and bounds what is remembered.
+    ``longest_gap`` is the longest stretch that contains no whole up window: no outage that nothing shows was longer.
+    """
+
+    def __init__(self, begin: int, horizon: int) -> None:
+        self.begin = begin
+        self.horizon = horizon
+        self.spans: list[Span] = []
+        self.longest_gap = 0
+        self._latest_up = begin
+        self._ups: deque[tuple[int, int]] = deque()
+        self._group: _Group | None = None
+
+    @property
+    def is_down(self) -> bool:
+        """True while an outage has begun and nothing proves its end."""
+        return self._group is not None and self._group.limit is None
+
+    def up(self, begin: int, end: int) -> None:
+        """The target was up at some moment of the window."""
+        self.longest_gap = max(self.longest_gap, end - self._latest_up)
+        group = self._group
+        if group is not None and group.limit is None and begin >= group.first_end:
+            self._settle(group, begin, end)
+        if begin > self._latest_up or not self._ups:
+            self._latest_up = max(begin, self._latest_up)
+            self._remember(begin, end)
+
+    def _remember(self, begin: int, end: int) -> None:
+        ups = self._ups
+        ups.append((end, begin))
+        if not self.is_down:
+            while len(ups) > 1 and ups[1][0] < end - self.horizon:
+                ups.popleft()
+
+    def down(self, begin: int, end: int, kind: int = 0) -> None:
+        """The target was down at some moment of the window; kind is only counted."""
+        group = self._group
+        if group is None or (group.limit is not None and begin >= group.limit):
+            self._close()
+            group = self._group = _Group(first_end=end, last_begin=begin)
+        elif group.limit is None:
+            group.recent.append((end, begin))
+            while group.recent[0][0] < end - self.horizon:
+                group.last_begin = max(group.last_begin, group.recent.popleft()[1])
+        group.count(kind)
+
+    def gap(self, begin: int, end: int) -> None:
+        """Nothing was observed in between: never counted as proved downtime."""
+        if self._group is not None and self._group.limit is None:
+            self._group.unobserved += end - begin
+
+    def finish(self, end: int) -> list[Span]:
+        """Observation ended; returns all outages."""
+        self.longest_gap = max(self.longest_gap, end - self._latest_up)
+        if self._group is not None and self._group.limit is None:
+            self._fold(self._group, None)
+            self._group.begin_low = self._last_good(self._group.last_begin)
+        self._close(end)
+        return self.spans
+
+    def _settle(self, group: _Group, begin: int, end: int) -> None:
+        """An up window after the first failure ends the group: all its bounds are known now."""
+        group.limit = end
+        self._fold(group, begin)
+        group.begin_low = self._last_good(group.last_begin)
+
+    @staticmethod
+    def _fold(group: _Group, before: int | None) -> None:
+        """Take in the members that ended before the up window began: they certainly belong to this outage."""
+        for end, begin in group.recent:
+            if before is None or end <= before:
+                group.last_begin = max(group.last_begin, begin)
+        group.recent.clear()
+
+    def _last_good(self, before: int) -> int | None:
+        """The latest begin of an up window that ended by then."""
+        for end, begin in reversed(self._ups):
+            if end <= before:
+                return begin
+        return None
+
+    def _close(self, now: int = 0) -> None:
+        group, self._group = self._group, None
+        if group is None:
+            return
+        begin_low = self.begin if group.begin_low is None else group.begin_low
+        end_high = max(now, group.last_begin, group.first_end) if group.limit is None else group.limit
+        self.spans.append(
+            Span(
+                begin_low=min(begin_low, group.first_end),
+                begin_high=group.first_end,
+                end_low=group.last_begin,
+                end_high=end_high,
+                lower=max(0, group.last_begin - group.first_end - group.unobserved),
+                failures=group.failures,
+                kinds=group.kinds,
+                preceded=group.begin_low is not None,
+                recovered=group.limit is not None,
+            )
+        )
+
+
+def find_outages(
+    ups: Iterable[tuple[int, int]], downs: Iterable[tuple[int, int]], begin: int, end: int, horizon: int = 1 << 62
+) -> list[Span]:
+    """The outages that all windows together show; observation lasted from begin to end."""
+    sweep = Sweep(begin, horizon)
+    evidence = [(stop, start, 1) for start, stop in ups] + [(stop, start, 0) for start, stop in downs]
+    for stop, start, is_up in sorted(evidence):
+        if is_up:
+            sweep.up(start, stop)
+        else:
+            sweep.down(start, stop)
+    return sweep.finish(end)

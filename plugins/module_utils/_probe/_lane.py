@@ -1,0 +1,120 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every way of probing shares: a probe on its way, and the lane it runs in."""
+
+from __future__ import annotations
+
+import random
+import struct
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import Any, Protocol
+
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._burst import Burst
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import Kind, LaneSpec
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._timing import SECOND, Grid
+
+IN_FLIGHT_CAP = 256
+"""Unanswered probes of one lane beyond which no more are sent."""
+SO_TIMESTAMPNS = 35
+"""Ask the kernel for the time of arrival; socket has no name for it."""
+ANCILLARY = 64
+_TIMESPEC = struct.Struct("@qq")
+
+monotonic_ns = time.monotonic_ns
+
+
+class Probe:
+    """One request on its way. Times are monotonic nanoseconds, 0 where a phase was not reached."""
+
+    __slots__ = ("carrier", "connected", "deadline", "done", "first", "flags", "lane", "plan", "secured", "sent")
+
+    def __init__(self, lane: Lane, plan: int, deadline: int, flags: int) -> None:
+        self.lane = lane
+        self.plan = plan
+        self.deadline = deadline
+        self.flags = flags
+        self.sent = 0
+        self.connected = 0
+        self.secured = 0
+        self.first = 0
+        self.done = False
+        self.carrier: Any = None
+
+
+class Handler(Protocol):
+    """Whatever owns a descriptor."""
+
+    def ready(self, mask: int) -> None:
+        """The descriptor has events."""
+
+
+class Host(Protocol):
+    """What a lane asks of the loop that runs it."""
+
+    def watch(self, descriptor: int, mask: int, handler: Handler) -> None:
+        """Call the handler at events of the descriptor."""
+
+    def forget(self, descriptor: int) -> None:
+        """The descriptor is about to be closed."""
+
+    def finish(self, probe: Probe, kind: Kind, end: int, status: int = 0) -> None:
+        """The probe is over."""
+
+    def alarm(self, lane: Lane) -> None:
+        """Something happened to the target: look closer."""
+
+
+class Lane(ABC):
+    """One target in one connection mode."""
+
+    def __init__(self, number: int, spec: LaneSpec, host: Host) -> None:
+        self.number = number
+        self.spec = spec
+        self.host = host
+        self.grid: Grid | None = None
+        self.burst = Burst(spec.rate)
+        self.siblings: tuple[Lane, ...] = (self,)
+        self.in_flight = 0
+        self.up = 0
+        self.down = 0
+        self.void = 0
+        self.down_since = 0
+        self.last_kind = Kind.UP
+
+    def start(self, now: int, source: random.Random, share: float) -> None:
+        """Lay the grid; share (0 to 1) staggers the lanes."""
+        self.grid = Grid(now, self.spec.rate, (share + source.random() / 8) % 1.0, source)
+
+    @abstractmethod
+    def send(self, probe: Probe) -> None:
+        """Send the probe now. Must not block; every outcome goes to ``host.finish``."""
+
+    @abstractmethod
+    def expire(self, probe: Probe) -> None:
+        """The probe was not answered in time."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give descriptors back."""
+
+
+def arrival(ancillary: list[tuple[int, int, bytes]], sent: int) -> int:
+    """The monotonic moment at which the kernel received the data; now, when it does not tell or cannot be right.
+
+    The stamp is of the wall clock, so only its age is used, read next to the monotonic clock: a stalled observer
+    then does not count its own sleep as the target's latency, and a stepped clock is noticed.
+    """
+    now = monotonic_ns()
+    for _level, kind, data in ancillary:
+        if kind == SO_TIMESTAMPNS and len(data) == _TIMESPEC.size:
+            seconds, nanoseconds = _TIMESPEC.unpack(data)
+            moment = now - (time.time_ns() - seconds * SECOND - nanoseconds)
+            return moment if sent < moment <= now else now
+    return now
+
+
+Pending = deque[Probe]

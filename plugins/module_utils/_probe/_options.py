@@ -1,0 +1,219 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""From what a user wrote to lanes: every mistake is one line that names the option."""
+
+from __future__ import annotations
+
+import difflib
+import socket
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
+
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import LaneSpec, ProbeError
+
+PROFILES = {"light": 2.0, "standard": 10.0, "precise": 125.0}
+MODES = ("new", "kept")
+MOST_RATE = 1000.0
+_API_KEYS = ("name", "service", "via", "url", "expect")
+_DATA_KEYS = ("name", "service", "via", "address", "url", "tcp_port", "expect")
+_EXPECT_KEYS = ("status", "body")
+
+Resolve = Callable[[str, int, str], tuple[int, tuple[Any, ...]]]
+"""(host, port, option) -> (address family, socket address); raises ProbeError."""
+
+
+def check_rate(rate: float | None, profile: str) -> float:
+    """Probes per second and lane: the rate if given, else the profile's."""
+    if rate is None:
+        return PROFILES[profile]
+    if not 0 < rate <= MOST_RATE:
+        raise ProbeError(f"rate: must be greater than 0 and at most {MOST_RATE:g} probes per second, not {rate:g}")
+    return float(rate)
+
+
+def check_positive(value: float, option: str, *, zero: bool = False) -> float:
+    """A number of seconds."""
+    if value < 0 or (value == 0 and not zero):
+        raise ProbeError(f"{option}: must be {'0 or more' if zero else 'more than 0'} seconds, not {value:g}")
+    return float(value)
+
+
+def check_modes(modes: Sequence[str]) -> tuple[str, ...]:
+    """The connection modes, once each."""
+    for mode in modes:
+        if mode not in MODES:
+            raise ProbeError(f"connections: must be from {', '.join(MODES)}, not '{mode}'")
+    if not modes:
+        raise ProbeError(f"connections: name at least one of {', '.join(MODES)}")
+    return tuple(dict.fromkeys(modes))
+
+
+def resolve(host: str, port: int, option: str) -> tuple[int, tuple[Any, ...]]:
+    """The first address of a host. It is asked once, so that no name service can ever delay a probe."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no valid name"
+        raise ProbeError(f"{option}: the name '{host}' cannot be resolved on this host: {reason}") from None
+    family, _type, _protocol, _canonical, address = found[0]
+    return int(family), address
+
+
+def api_lanes(
+    targets: Sequence[Mapping[str, Any]], modes: Sequence[str], rate: float, find: Resolve = resolve
+) -> list[LaneSpec]:
+    """The lanes of api_uptime: each target in each connection mode."""
+    lanes = []
+    for number, target in enumerate(_not_empty(targets)):
+        option = f"targets[{number}]"
+        _check_keys(target, _API_KEYS, option)
+        _text(target, "url", option, required=True)
+        common = _common(target, option) | _http(target, option, find)
+        lanes += [LaneSpec(mode=mode, rate=rate, **common) for mode in check_modes(modes)]
+    return _unique(lanes)
+
+
+def data_lanes(targets: Sequence[Mapping[str, Any]], rate: float, find: Resolve = resolve) -> list[LaneSpec]:
+    """The lanes of data_plane: ICMP to each address, TCP connect where a port is given, HTTP where a URL is."""
+    lanes = []
+    for number, target in enumerate(_not_empty(targets)):
+        option = f"targets[{number}]"
+        _check_keys(target, _DATA_KEYS, option)
+        common = _common(target, option)
+        host = _text(target, "address", option, required=True)
+        family, address = find(host, 0, f"{option}.address")
+        lanes.append(LaneSpec(mode="icmp", rate=rate, family=family, sockaddr=address, address=address[0], **common))
+        if target.get("tcp_port") is not None:
+            lanes.append(_tcp_lane(target["tcp_port"], host, option, find, rate=rate, **common))
+        if target.get("url"):
+            lanes.append(LaneSpec(mode="http", rate=rate, **common, **_http(target, option, find)))
+    return _unique(lanes)
+
+
+def tls_context(*, validate: bool, ca_cert: str | None) -> ssl.SSLContext:
+    """One TLS context for all lanes."""
+    try:
+        context = ssl.create_default_context(cafile=ca_cert or None)
+    except (OSError, ssl.SSLError) as error:
+        raise ProbeError(f"ca_cert: cannot read certificates from {ca_cert}: {error.strerror or error}") from None
+    if not validate:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _tcp_lane(value: Any, host: str, option: str, find: Resolve, **common: Any) -> LaneSpec:
+    option = f"{option}.tcp_port"
+    if not str(value).isdigit() or not 0 < int(value) < 65536:
+        raise ProbeError(f"{option}: must be a port number from 1 to 65535, not '{value}'")
+    family, address = find(host, int(value), option)
+    text = address_text(address)
+    return LaneSpec(mode="tcp", family=family, sockaddr=address, address=text, **common)
+
+
+def _not_empty(targets: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    if not targets:
+        raise ProbeError("targets: name at least one target")
+    return targets
+
+
+def _common(target: Mapping[str, Any], option: str) -> dict[str, Any]:
+    return {
+        "name": _text(target, "name", option, required=True),
+        "service": _text(target, "service", option),
+        "via": _text(target, "via", option),
+    }
+
+
+def _check_keys(value: Any, allowed: Sequence[str], option: str) -> None:
+    if not isinstance(value, Mapping):
+        raise ProbeError(f"{option}: must be a dictionary with {', '.join(allowed)}")
+    for key in value:
+        if key not in allowed:
+            near = difflib.get_close_matches(str(key), allowed, 1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(allowed)}"
+            raise ProbeError(f"{option}: unknown key '{key}'; {hint}")
+
+
+def _text(target: Mapping[str, Any], key: str, option: str, *, required: bool = False) -> str:
+    value = target.get(key)
+    if value is None or value == "":
+        if required:
+            raise ProbeError(f"{option}: '{key}' is missing")
+        return ""
+    if not isinstance(value, str):
+        raise ProbeError(f"{option}.{key}: must be a string, not {type(value).__name__}")
+    return value
+
+
+def _http(target: Mapping[str, Any], option: str, find: Resolve) -> dict[str, Any]:
+    """What the URL and the expectation of a target say."""
+    url = _check_url(str(target["url"]), f"{option}.url")
+    tls = url.scheme == "https"
+    host, port = url.hostname or "", url.port or (443 if tls else 80)
+    family, address = find(host, port, f"{option}.url")
+    statuses, body = _expectation(target.get("expect"), f"{option}.expect")
+    bracketed = f"[{host}]" if ":" in host else host
+    return {
+        "family": family,
+        "sockaddr": address,
+        "address": address_text(address),
+        "host_header": bracketed if port == (443 if tls else 80) else f"{bracketed}:{port}",
+        "path": (url.path or "/") + (f"?{url.query}" if url.query else ""),
+        "tls": tls,
+        "server_name": host if tls else "",
+        "statuses": statuses,
+        "body": body,
+    }
+
+
+def _check_url(text: str, option: str) -> SplitResult:
+    try:
+        url = urlsplit(text)
+        _ = url.port
+    except ValueError as error:
+        raise ProbeError(f"{option}: '{text}' is no URL: {error}") from None
+    if url.scheme not in ("http", "https") or not url.hostname:
+        raise ProbeError(f"{option}: must be like http://host:port/path or https://host/path, not '{text}'")
+    if url.username is not None or url.password is not None:
+        raise ProbeError(f"{option}: must not contain a user name or password")
+    if any(not "!" <= character <= "~" for character in url.path + url.query + url.hostname):
+        raise ProbeError(f"{option}: contains characters that must be percent-encoded")
+    return url
+
+
+def _expectation(value: Any, option: str) -> tuple[frozenset[int], bytes]:
+    if value is None:
+        return frozenset(), b""
+    _check_keys(value, _EXPECT_KEYS, option)
+    statuses = value.get("status")
+    statuses = [] if statuses is None else statuses if isinstance(statuses, (list, tuple)) else [statuses]
+    for status in statuses:
+        if not str(status).isdigit() or not 100 <= int(status) < 600:
+            raise ProbeError(f"{option}.status: must be HTTP statuses such as [200, 300], not '{status}'")
+    body = value.get("body")
+    if body is not None and not isinstance(body, str):
+        raise ProbeError(f"{option}.body: must be a string that the response contains, not {type(body).__name__}")
+    return frozenset(int(status) for status in statuses), (body or "").encode()
+
+
+def address_text(address: tuple[Any, ...]) -> str:
+    """A socket address as host:port."""
+    host, port = address[0], address[1]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _unique(lanes: list[LaneSpec]) -> list[LaneSpec]:
+    seen = set()
+    for lane in lanes:
+        key = (lane.name, lane.via, lane.mode)
+        if key in seen:
+            raise ProbeError(
+                f"targets: '{lane.name}' via '{lane.via}' is there twice; each pair of name and via must be unique"
+            )
+        seen.add(key)
+    return lanes

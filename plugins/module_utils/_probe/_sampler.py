@@ -1,0 +1,299 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The loop: sends every probe at its planned moment whatever the earlier ones do, and records what came of each.
+
+One thread, one epoll. Nothing in it may block: names are resolved before, the log is written once a turn, and what
+needs the disk's patience (sync, status file) is handed to another thread by the caller.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import ssl
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._canary import CanaryLane
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._echo import EchoLane, EchoSocket
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._lane import (
+    IN_FLIGHT_CAP,
+    Handler,
+    Lane,
+    Probe,
+    monotonic_ns,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log import MOST_US, SAMPLE, LogWriter
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import (
+    FLAG_BURST,
+    UNANSWERED,
+    Kind,
+    LaneSpec,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._stream import StreamLane
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._timing import SECOND, Waiter, read_clocks
+
+STALL = 100_000_000
+"""Nanoseconds by which a turn may be late before failures in flight are put down to the observer itself."""
+TICK = SECOND // 5
+
+_MOST_LATE = 0xFFFF
+_MOST_SENT = 0x7FFFFFFF
+
+
+class Sampler:
+    """Runs lanes. ``turn`` is one turn of the loop; counters are for the status file."""
+
+    def __init__(
+        self,
+        specs: Sequence[LaneSpec],
+        log: LogWriter,
+        *,
+        timeout: float,
+        tls: ssl.SSLContext | None = None,
+        canary: tuple[Any, int] | None = None,
+        source: random.Random | None = None,
+    ) -> None:
+        self._log = log
+        self._timeout = int(timeout * SECOND)
+        self._waiter = Waiter()
+        self._handlers: dict[int, Handler] = {}
+        self._pending: deque[Probe] = deque()
+        self._heap: list[tuple[int, int, Lane, bool]] = []
+        self._samples: list[bytes] = []
+        self._base = monotonic_ns()
+        self._stall_end = 0
+        self.lateness = 0
+        self.stall = 0
+        self._echoes: dict[int, EchoSocket] = {}
+        self.lanes = [self._lane(number, spec, tls) for number, spec in enumerate(specs)]
+        self._canary = CanaryLane(len(specs), self, *canary) if canary else None
+        self._join_siblings()
+        self._start(source or random.Random())  # noqa: S311 - jitter is no secret
+
+    def _lane(self, number: int, spec: LaneSpec, tls: ssl.SSLContext | None) -> Lane:
+        if spec.mode != "icmp":
+            return StreamLane(number, spec, self, tls)
+        if spec.family not in self._echoes:
+            self._echoes[spec.family] = EchoSocket(spec.family, self)
+        return EchoLane(number, spec, self, self._echoes[spec.family])
+
+    def _join_siblings(self) -> None:
+        """What happens on one connection mode of an endpoint is a reason to look at all of them."""
+        groups: dict[tuple[str, str], list[Lane]] = {}
+        for lane in self.lanes:
+            groups.setdefault((lane.spec.address, lane.spec.path), []).append(lane)
+        for group in groups.values():
+            for lane in group:
+                lane.siblings = tuple(group)
+
+    def _start(self, source: random.Random) -> None:
+        now = monotonic_ns()
+        everyone = [*self.lanes, *([self._canary] if self._canary else [])]
+        for place, lane in enumerate(everyone):
+            lane.start(now, source, place / len(everyone))
+            if lane.grid is not None:
+                self._heap.append((lane.grid.next(), lane.number * 2, lane, False))
+        heapq.heapify(self._heap)
+
+    @property
+    def in_flight(self) -> int:
+        """Probes that are not answered yet."""
+        return sum(lane.in_flight for lane in self.lanes)
+
+    # What lanes ask for
+
+    def watch(self, descriptor: int, mask: int, handler: Handler) -> None:
+        """Call the handler at events of the descriptor."""
+        self._handlers[descriptor] = handler
+        self._waiter.register(descriptor, mask)
+
+    def forget(self, descriptor: int) -> None:
+        """The descriptor is about to be closed, which takes it out of epoll."""
+        self._handlers.pop(descriptor, None)
+
+    def alarm(self, lane: Lane) -> None:
+        """Something happened to the lane's target: begin bursts on all its lanes."""
+        now = monotonic_ns()
+        for sibling in lane.siblings:
+            if sibling.burst.trigger(now) and self._heap:
+                heapq.heappush(self._heap, (now + sibling.burst.step(now), sibling.number * 2 + 1, sibling, True))
+
+    def finish(self, probe: Probe, kind: Kind, end: int, status: int = 0) -> None:
+        """The probe is over: count it, record it, look closer if it failed."""
+        if probe.done:
+            return
+        probe.done = True
+        probe.carrier = None
+        lane = probe.lane
+        lane.in_flight -= 1
+        if kind.is_down:
+            kind = self._excuse(probe, kind, end)
+        self._record(probe, kind, end, status)
+        if not probe.flags & FLAG_BURST:
+            self._count(lane, kind)
+        if kind.is_down:
+            lane.down_since = lane.down_since or probe.sent
+            lane.last_kind = kind
+            lane.burst.saw(up=False)
+            self.alarm(lane)
+        elif kind == Kind.UP:
+            if probe.sent > lane.down_since:
+                lane.down_since = 0
+            if lane.burst.active:
+                lane.burst.saw(up=True)
+
+    def _excuse(self, probe: Probe, kind: Kind, end: int) -> Kind:
+        """A failure that the observer's own trouble can have made is void."""
+        if probe.sent <= self._stall_end:
+            return Kind.VOID_STALL
+        if kind in UNANSWERED and self._canary is not None and not self._canary.fit(probe.sent, end):
+            return Kind.VOID_CANARY
+        return kind
+
+    @staticmethod
+    def _count(lane: Lane, kind: Kind) -> None:
+        if kind == Kind.UP:
+            lane.up += 1
+        elif kind.is_void:
+            lane.void += 1
+        else:
+            lane.down += 1
+
+    def _record(self, probe: Probe, kind: Kind, end: int, status: int) -> None:
+        sent = probe.sent
+        late = (sent - probe.plan) >> 14
+        self._samples.append(
+            SAMPLE.pack(
+                probe.lane.number,
+                kind,
+                probe.flags,
+                status & 0xFFFF,
+                min(max(late, 0), _MOST_LATE),
+                max((sent - self._base) // 1000, -_MOST_SENT),
+                min((end - sent) // 1000 + 1, MOST_US),
+                (probe.connected - sent) // 1000 if probe.connected else 0,
+                (probe.secured - sent) // 1000 if probe.secured else 0,
+                (probe.first - sent) // 1000 if probe.first else 0,
+            )
+        )
+
+    def _record_missed(self, lane: Lane, plan: int, kind: Kind, count: int) -> None:
+        """Planned probes that were not sent; their number takes the place of the first-byte time."""
+        lane.void += count
+        sent = max((plan - self._base) // 1000, -_MOST_SENT)
+        self._samples.append(SAMPLE.pack(lane.number, kind, 0, 0, 0, sent, 0, 0, 0, count))
+
+    # The loop
+
+    def turn(self, until: int) -> int:
+        """Wait for events, answers or the next planned moment, at most until then; returns the time it is."""
+        if self._heap:
+            until = min(until, self._heap[0][0])
+        if self._pending:
+            until = min(until, self._pending[0].deadline)
+        events = self._waiter.wait(until)
+        self._base = now = monotonic_ns()
+        if now - until > STALL:
+            self._stall_end = now
+            self.stall = max(self.stall, now - until)
+        handlers = self._handlers
+        for descriptor, mask in events:
+            handler = handlers.get(descriptor)
+            if handler is not None:
+                handler.ready(mask)
+        self._expire(now)
+        self._send_due(now)
+        if self._samples:
+            self._log.write_samples(self._base, self._samples)
+            self._samples = []
+        return now
+
+    def _expire(self, now: int) -> None:
+        pending = self._pending
+        while pending and (pending[0].done or pending[0].deadline <= now):
+            probe = pending.popleft()
+            if not probe.done:
+                probe.lane.expire(probe)
+
+    def _send_due(self, now: int) -> None:
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            plan, place, lane, is_burst = heap[0]
+            if is_burst:
+                heapq.heappop(heap)
+                self._send_burst(lane, plan, now)
+            elif lane.grid is not None:
+                self._send_planned(lane, plan, now)
+                heapq.heapreplace(heap, (lane.grid.next(), place, lane, False))
+
+    def _send_planned(self, lane: Lane, plan: int, now: int) -> None:
+        late = now - plan
+        self.lateness = max(self.lateness, late)
+        if lane.grid is not None and late > lane.grid.grace:
+            self._record_missed(lane, plan, Kind.VOID_LATE, 1 + lane.grid.skip(now))
+        else:
+            self._launch(lane, plan, 0)
+
+    def _send_burst(self, lane: Lane, plan: int, now: int) -> None:
+        if not lane.burst.active:
+            return
+        if lane.burst.spend(now):
+            self._launch(lane, plan, FLAG_BURST)
+        heapq.heappush(self._heap, (now + lane.burst.step(now), lane.number * 2 + 1, lane, True))
+
+    def _launch(self, lane: Lane, plan: int, flags: int) -> None:
+        if lane.in_flight >= IN_FLIGHT_CAP:
+            if not flags:
+                self._record_missed(lane, plan, Kind.VOID_CROWDED, 1)
+            return
+        probe = Probe(lane, plan, self._base + self._timeout, flags)
+        lane.in_flight += 1
+        self._pending.append(probe)
+        lane.send(probe)
+
+    def run(self, should_stop: Callable[[int], bool], each_second: Callable[[int], None]) -> int:
+        """Sample until should_stop(now) says so, which is asked five times a second; returns when sending ended."""
+        tick = monotonic_ns()
+        second = tick + SECOND
+        while True:
+            now = self.turn(tick)
+            if now >= tick:
+                tick = now + TICK
+                if should_stop(now):
+                    return now
+            if now >= second:
+                second += SECOND * max(1, (now - second) // SECOND + 1)
+                each_second(now)
+
+    def drain(self) -> None:
+        """Send nothing more and wait for what is under way."""
+        self._heap = []
+        while any(not probe.done for probe in self._pending):
+            self.turn(self._pending[-1].deadline)
+
+    def note_health(self) -> None:
+        """Record the clocks and the loop's own health since the last time, and forget it."""
+        self._log.write_clock(read_clocks(), self.lateness, self.stall, _run_delay(), self.in_flight)
+        self.lateness = 0
+        self.stall = 0
+
+    def close(self) -> None:
+        """Give every descriptor back."""
+        for lane in self.lanes:
+            lane.close()
+        if self._canary is not None:
+            self._canary.close()
+        self._waiter.close()
+
+
+def _run_delay() -> int:
+    """Nanoseconds that this process has waited for a processor so far; 0 where the kernel does not tell."""
+    try:
+        with open("/proc/self/schedstat", encoding="ascii") as file:
+            return int(file.read().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0

@@ -1,0 +1,380 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Probes over TCP: connect only, or an HTTP GET over a new or a kept-alive connection, plain or TLS."""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import ssl
+
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._classify import (
+    kind_of_error,
+    kind_of_http_error,
+    kind_of_response,
+    kind_of_silence,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._http import (
+    HttpError,
+    ResponseReader,
+    build_request,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._lane import (
+    ANCILLARY,
+    SO_TIMESTAMPNS,
+    Host,
+    Lane,
+    Probe,
+    arrival,
+    monotonic_ns,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import (
+    FLAG_RETRIED,
+    FLAG_REUSED,
+    Kind,
+    LaneSpec,
+)
+
+_EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_BROKEN = select.EPOLLERR | select.EPOLLHUP
+_READABLE = select.EPOLLIN | select.EPOLLRDHUP | _BROKEN
+_TYPE = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+_READ = 16384
+_FULL_HANDSHAKE_EVERY = 10
+"""Resumed TLS sessions do not show the certificate, so every tenth handshake is a full one."""
+
+
+class StreamLane(Lane):
+    """Opens connections and keeps at most one idle."""
+
+    def __init__(self, number: int, spec: LaneSpec, host: Host, tls: ssl.SSLContext | None = None) -> None:
+        super().__init__(number, spec, host)
+        self.keeps = spec.mode == "kept"
+        self.connect_only = spec.mode == "tcp"
+        self.request = build_request(spec.path, spec.host_header, keep=self.keeps)
+        self.tls = tls if spec.tls else None
+        self.session: ssl.SSLSession | None = None
+        self.idle: Connection | None = None
+        self._opened = 0
+
+    def send(self, probe: Probe) -> None:
+        """Over the idle connection, else over a new one."""
+        connection, self.idle = self.idle, None
+        if connection is None:
+            self.open(probe)
+        else:
+            connection.reuse(probe)
+
+    def open(self, probe: Probe) -> None:
+        """Over a new connection."""
+        self._opened += 1
+        probe.sent = monotonic_ns()
+        try:
+            connection = Connection(self, probe)
+        except OSError as error:
+            self.host.finish(probe, kind_of_error(error.errno or 0, at_once=True), monotonic_ns(), error.errno or 0)
+            return
+        connection.connect()
+
+    def session_to_resume(self) -> ssl.SSLSession | None:
+        """The TLS session for the next handshake, or None for a full one."""
+        return self.session if self._opened % _FULL_HANDSHAKE_EVERY else None
+
+    def keep(self, connection: Connection) -> None:
+        """The response is complete: keep the connection for the next probe, if it can be and none is kept yet."""
+        if self.keeps and self.idle is None:
+            self.idle = connection
+        else:
+            connection.close()
+
+    def idle_closed(self, connection: Connection) -> None:
+        """The peer closed the idle connection: normal by itself, but the first sign when a listener dies."""
+        if self.idle is connection:
+            self.idle = None
+        self.host.alarm(self)
+
+    def expire(self, probe: Probe) -> None:
+        """Not answered in time."""
+        probe.carrier.expire()
+
+    def close(self) -> None:
+        """Close the idle connection."""
+        if self.idle is not None:
+            self.idle.close()
+            self.idle = None
+
+
+class Connection:
+    """One TCP connection and the probe that is on it, if any."""
+
+    __slots__ = ("_connecting", "_fd", "_lane", "_out", "_probe", "_reader", "_socket", "_tls", "_used")
+
+    def __init__(self, lane: StreamLane, probe: Probe) -> None:
+        self._lane = lane
+        self._probe: Probe | None = probe
+        self._reader = ResponseReader()
+        self._out = b""
+        self._used = False
+        self._connecting = True
+        self._tls: TlsFilter | None = None
+        self._socket = socket.socket(lane.spec.family, _TYPE)
+        self._fd = self._socket.fileno()
+        probe.carrier = self
+
+    def connect(self) -> None:
+        """Begin to connect."""
+        lane = self._lane
+        try:
+            self._socket.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+            if lane.tls is not None or lane.keeps:
+                # Without it a request in several pieces waits for the peer's delayed acknowledgement (40 ms).
+                self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError as error:
+            self._fail(Kind.VOID_LOCAL, error.errno or 0)
+            return
+        number = self._socket.connect_ex(lane.spec.sockaddr)
+        if number not in (0, errno.EINPROGRESS):
+            self._fail(kind_of_error(number, at_once=True), number)
+            return
+        lane.host.watch(self._fd, _EVENTS, self)
+
+    def reuse(self, probe: Probe) -> None:
+        """Send a further request over the open connection."""
+        probe.sent = monotonic_ns()
+        probe.carrier = self
+        probe.flags |= FLAG_REUSED
+        self._probe = probe
+        self._reader = ResponseReader()
+        self._used = True
+        self._write(self._lane.request)
+
+    def ready(self, mask: int) -> None:
+        """The socket has events."""
+        if self._connecting:
+            if mask & _BROKEN:
+                self._refused()
+                return
+            if not mask & select.EPOLLOUT:
+                return
+            self._connected()
+        elif self._out and mask & select.EPOLLOUT:
+            self._flush()
+        if mask & _READABLE and self._fd >= 0:
+            self._receive(bool(mask & ~(select.EPOLLIN | select.EPOLLOUT)))
+
+    def _refused(self) -> None:
+        number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        self._fail(kind_of_error(number) if number else Kind.RESET, number)
+
+    def _connected(self) -> None:
+        self._connecting = False
+        probe, lane = self._probe, self._lane
+        if probe is None:
+            return
+        probe.connected = monotonic_ns()
+        if lane.connect_only:
+            self._finish(Kind.UP, probe.connected)
+        elif lane.tls is None:
+            self._write(lane.request)
+        else:
+            self._tls = TlsFilter(lane.tls, lane.spec.server_name, lane.session_to_resume())
+            self._shake_hands(b"")
+
+    def _write(self, data: bytes) -> None:
+        if self._tls is not None:
+            data = self._tls.encrypt(data)
+        self._out += data
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            sent = self._socket.send(self._out)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self._broken(kind_of_error(error.errno or 0), error.errno or 0)
+            return
+        self._out = self._out[sent:]
+
+    def _receive(self, to_the_end: bool) -> None:
+        """Read what is there. A short read has emptied the socket, unless the peer has closed as well."""
+        while self._fd >= 0:
+            try:
+                data, ancillary, _flags, _address = self._socket.recvmsg(_READ, ANCILLARY)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._broken(kind_of_error(error.errno or 0), error.errno or 0)
+                return
+            if not data:
+                self._ended()
+                return
+            self._got(data, ancillary)
+            if len(data) < _READ and not to_the_end:
+                return
+
+    def _got(self, data: bytes, ancillary: list[tuple[int, int, bytes]]) -> None:
+        probe = self._probe
+        if probe is None:
+            # Bytes that nobody asked for: the connection is of no use any more.
+            self._idle_ended()
+            return
+        moment = arrival(ancillary, probe.sent)
+        try:
+            plain = data if self._tls is None else self._decrypt(data)
+            if plain:
+                probe.first = probe.first or moment
+                if self._reader.feed(plain):
+                    self._complete(moment)
+        except ssl.SSLError as error:
+            self._fail(Kind.TLS, error.errno or 0)
+        except HttpError as error:
+            self._fail(kind_of_http_error(error), self._reader.status)
+
+    def _decrypt(self, data: bytes) -> bytes:
+        if self._tls is None or self._probe is None:
+            return b""
+        return self._tls.decrypt(data) if self._probe.secured or self._used else self._shake_hands(data)
+
+    def _shake_hands(self, data: bytes) -> bytes:
+        """One step of the TLS handshake; returns what came right behind its end."""
+        tls, probe = self._tls, self._probe
+        if tls is None or probe is None:
+            return b""
+        done = tls.shake_hands(data)
+        self._out += tls.outgoing()
+        if done:
+            probe.secured = monotonic_ns()
+            self._out += tls.encrypt(self._lane.request)
+        if self._out:
+            self._flush()
+        return tls.decrypt(b"") if done and self._fd >= 0 else b""
+
+    def _complete(self, moment: int) -> None:
+        reader, lane = self._reader, self._lane
+        if self._tls is not None:
+            lane.session = self._tls.session() or lane.session
+        kind = kind_of_response(lane.spec, reader)
+        probe, self._probe = self._probe, None
+        if reader.reusable and not self._out:
+            self._used = True
+            lane.keep(self)
+        else:
+            self.close()
+        if probe is not None:
+            lane.host.finish(probe, kind, moment, reader.status)
+
+    def _ended(self) -> None:
+        """The peer closed."""
+        probe = self._probe
+        if probe is None:
+            self._idle_ended()
+            return
+        if self._retries():
+            return
+        if self._tls is not None and not probe.secured and not self._used:
+            self._fail(Kind.TLS, 0)
+            return
+        try:
+            self._reader.end()
+        except HttpError as error:
+            self._fail(kind_of_http_error(error), self._reader.status)
+        else:
+            self._complete(monotonic_ns())
+
+    def _broken(self, kind: Kind, number: int) -> None:
+        """The connection broke."""
+        if self._probe is None:
+            self._idle_ended()
+        elif not self._retries():
+            self._fail(kind, number)
+
+    def _retries(self) -> bool:
+        """A reused connection that ends before any byte of the response met a normal race: ask again on a new one."""
+        probe = self._probe
+        if not self._used or self._reader.started or probe is None:
+            return False
+        self._probe = None
+        self.close()
+        probe.flags = (probe.flags | FLAG_RETRIED) & ~FLAG_REUSED
+        self._lane.host.alarm(self._lane)
+        self._lane.open(probe)
+        return True
+
+    def _idle_ended(self) -> None:
+        self.close()
+        self._lane.idle_closed(self)
+
+    def expire(self) -> None:
+        """The probe on this connection was not answered in time."""
+        kind = kind_of_silence(connected=not self._connecting, started=self._reader.started)
+        self._fail(kind, 0)
+
+    def _fail(self, kind: Kind, status: int) -> None:
+        self._finish(kind, monotonic_ns(), status)
+
+    def _finish(self, kind: Kind, end: int, status: int = 0) -> None:
+        probe, self._probe = self._probe, None
+        self.close()
+        if probe is not None:
+            self._lane.host.finish(probe, kind, end, status)
+
+    def close(self) -> None:
+        """Close the socket; harmless when it is closed."""
+        if self._fd >= 0:
+            self._lane.host.forget(self._fd)
+            self._fd = -1
+            self._socket.close()
+
+
+class TlsFilter:
+    """TLS between bytes and bytes, so that the socket stays ours with its time stamps."""
+
+    __slots__ = ("_incoming", "_object", "_outgoing")
+
+    def __init__(self, context: ssl.SSLContext, server_name: str, session: ssl.SSLSession | None) -> None:
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(
+            self._incoming, self._outgoing, server_hostname=server_name or None, session=session
+        )
+
+    def shake_hands(self, data: bytes) -> bool:
+        """Take bytes of the handshake; True when it is complete. Raises ssl.SSLError."""
+        if data:
+            self._incoming.write(data)
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        return True
+
+    def outgoing(self) -> bytes:
+        """Bytes to send."""
+        return self._outgoing.read()
+
+    def encrypt(self, data: bytes) -> bytes:
+        """The bytes to send for a piece of plain text."""
+        self._object.write(data)
+        return self._outgoing.read()
+
+    def decrypt(self, data: bytes) -> bytes:
+        """The plain text that is complete now. Raises ssl.SSLError."""
+        if data:
+            self._incoming.write(data)
+        plain = b""
+        while True:
+            try:
+                piece = self._object.read(_READ)
+            except (ssl.SSLWantReadError, ssl.SSLZeroReturnError):
+                return plain
+            if not piece:
+                return plain
+            plain += piece
+
+    def session(self) -> ssl.SSLSession | None:
+        """The session, to be resumed by the next connection."""
+        return self._object.session
