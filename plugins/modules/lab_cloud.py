@@ -1,0 +1,152 @@
+#!/usr/bin/python
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Fills the cloud of the embedded lab."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: lab_cloud
+short_description: Fill the cloud of the embedded lab
+version_added: 0.1.0
+description:
+  - Makes what is missing of the services, users, flavors, images, networks and zones of the lab's cloud.
+author: The openstack.upgrade_test contributors
+requirements:
+  - openstacksdk >= 4.0
+options:
+  cloud:
+    description: Name of the cloud with admin rights in O(clouds_yaml).
+    type: str
+    required: true
+  clouds_yaml:
+    description: The file that holds O(cloud).
+    type: path
+    required: true
+  region:
+    description: Region of the endpoints.
+    type: str
+    default: RegionOne
+  services:
+    description: Type and URL of each service by its name.
+    type: dict
+    default: {}
+  users:
+    description: Project, roles and password of each user by its name.
+    type: dict
+    default: {}
+  computes:
+    description: Hosts whose nova-compute must report before anything else is made.
+    type: list
+    elements: str
+    default: []
+  agents:
+    description: Number of network agents that must report before anything else is made.
+    type: int
+    default: 0
+  flavors:
+    description: Values ram (MiB), vcpus and disk (GiB) of each flavor by its name.
+    type: dict
+    default: {}
+  images:
+    description: File, format, properties, kernel and ramdisk of each image by its name, in the order in which they are made.
+    type: dict
+    default: {}
+  networks:
+    description: Physical network, cidr and gateway of each external network by its name.
+    type: dict
+    default: {}
+  zones:
+    description: Hosts of each availability zone by its name.
+    type: dict
+    default: {}
+attributes:
+  check_mode:
+    description: Does nothing in check mode.
+    support: none
+  diff_mode:
+    description: Has no differences to show.
+    support: none
+"""
+
+EXAMPLES = r"""
+- name: Make a flavor
+  openstack.upgrade_test.lab_cloud:
+    cloud: lab
+    clouds_yaml: /var/lib/upgrade-test-lab/clouds.yaml
+    flavors:
+      guest: {ram: 128, vcpus: 1, disk: 1}
+"""
+
+RETURN = r"""
+made:
+  description: What was made by this call.
+  type: list
+  elements: str
+  returned: always
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._lab import _cloud_content
+
+OPTIONS: dict[str, Any] = {
+    "cloud": {"type": "str", "required": True},
+    "clouds_yaml": {"type": "path", "required": True},
+    "region": {"type": "str", "default": "RegionOne"},
+    "services": {"type": "dict", "default": {}},
+    "users": {"type": "dict", "default": {}, "no_log": True},
+    "computes": {"type": "list", "elements": "str", "default": []},
+    "agents": {"type": "int", "default": 0},
+    "flavors": {"type": "dict", "default": {}},
+    "images": {"type": "dict", "default": {}},
+    "networks": {"type": "dict", "default": {}},
+    "zones": {"type": "dict", "default": {}},
+}
+
+
+def connect(module: AnsibleModule) -> Any:
+    """A connection with admin rights."""
+    import openstack
+
+    config = openstack.config.OpenStackConfig(config_files=[module.params["clouds_yaml"]], load_envvars=False)
+    return openstack.connection.Connection(config=config.get_one(module.params["cloud"]))
+
+
+def fill(cloud: Any, wanted: dict[str, Any]) -> list[str]:
+    """Make what is missing, in the order of dependence; what was made."""
+    made = _cloud_content.ensure_services(cloud, wanted["services"], wanted["region"])
+    made += _cloud_content.ensure_users(cloud, wanted["users"])
+    if wanted["flavors"]:
+        made += _cloud_content.ensure_flavors(cloud, wanted["flavors"])
+    if wanted["images"]:
+        made += _cloud_content.ensure_images(cloud, wanted["images"])
+    if wanted["networks"]:
+        made += _cloud_content.ensure_networks(cloud, wanted["networks"])
+    if wanted["computes"]:
+        _cloud_content.wait_for_computes(cloud, wanted["computes"])
+    if wanted["agents"]:
+        _cloud_content.wait_for_agents(cloud, wanted["agents"])
+    if wanted["zones"]:
+        made += _cloud_content.ensure_zones(cloud, wanted["zones"])
+    return made
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    if module.check_mode:
+        module.exit_json(changed=False, made=[], skipped=True)
+    try:
+        made = fill(connect(module), module.params)
+    except _cloud_content.ContentError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(made), made=made)
+
+
+if __name__ == "__main__":
+    main()
