@@ -151,11 +151,16 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """Return the text without secrets; applying it twice changes nothing more."""
+        text = self.known(text)
+        for kind, pattern, keep in _PATTERNS:
+            text = self._apply(kind, pattern, keep, text)
+        return text
+
+    def known(self, text: str) -> str:
+        """Return the text without the known secrets only: for markup, which patterns would break."""
         if self._known:
             text, count = self._known.subn(_mark("known"), text)
             self._count("known", count)
-        for kind, pattern, keep in _PATTERNS:
-            text = self._apply(kind, pattern, keep, text)
         return text
 
     def value(self, value: Any) -> Any:

@@ -78,8 +78,8 @@ class RunDirectory:
         if not self.path.is_dir():
             raise RunError(f"{self.path} is not a run directory: no such directory.")
         self.redactor = Redactor(secrets)
-        with suppress(OSError):
-            self.redactor.add(secrets_in_clouds_yaml((self.path / CLOUDS).read_text(encoding="utf-8")))
+        self._known_clouds: tuple[int, int] | None = None
+        self._learn()
 
     @classmethod
     def create(
@@ -227,13 +227,15 @@ class RunDirectory:
 
     def write_json(self, name: str, document: Any) -> Path:
         """Replace a document in one step, redacted; the same document gives the same bytes."""
+        self._learn()
         clean = self.redactor.value(document)
         text = json.dumps(clean, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=str)
         return self._replace(name, text + "\n")
 
-    def write_text(self, name: str, text: str) -> Path:
-        """Replace a text file in one step, redacted."""
-        return self._replace(name, self.redactor.text(text))
+    def write_text(self, name: str, text: str, *, rendered: bool = False) -> Path:
+        """Replace a text file in one step, redacted; what was ``rendered`` from redacted values keeps its markup."""
+        self._learn()
+        return self._replace(name, self.redactor.known(text) if rendered else self.redactor.text(text))
 
     def write_credentials(self, text: str) -> Path:
         """Replace clouds.yaml, which is the one file that is not redacted; its secrets are never written elsewhere."""
@@ -247,7 +249,17 @@ class RunDirectory:
             folder.mkdir(mode=0o700, exist_ok=True)
         return path
 
+    def _learn(self) -> None:
+        """Know the secrets of clouds.yaml, which another process may have written since the last look."""
+        path = self.path / CLOUDS
+        with suppress(OSError):
+            stat = path.stat()
+            if (stat.st_mtime_ns, stat.st_ino) != self._known_clouds:
+                self.redactor.add(secrets_in_clouds_yaml(path.read_text(encoding="utf-8", errors="replace")))
+                self._known_clouds = (stat.st_mtime_ns, stat.st_ino)
+
     def _append(self, name: str, record: Mapping[str, Any], *, durable: bool = False) -> None:
+        self._learn()
         kept = {key: item for key, item in record.items() if item is not None}
         full = {"schema": SCHEMA, "time": clock.time(), **kept}
         text = json.dumps(self.redactor.value(full), ensure_ascii=False, default=str)

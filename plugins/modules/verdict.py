@@ -133,7 +133,6 @@ claims:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import (
     CLAIMS,
     KNOWN_CLAIMS,

@@ -41,7 +41,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._pol
     Requirement,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._releases import Window
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, Status
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import BAD, Outcome, Status
 
 
 class Result(StrEnum):
@@ -152,20 +152,19 @@ def _by_check(*checks: str) -> Callable[[Case, str], Answer]:
 
 def finished(case: Case) -> Answer:
     """U0: the deployment tool itself says that it came to its end."""
-    drivers = [event for event in case.facts.events if event.get("kind") == "driver"]
-    ends = [event for event in drivers if event.get("status") in ("ok", "failed")]
-    bad = [event for event in ends if event["status"] == "failed"]
+    ends = [one for one in case.facts.outcomes if one.validator == "driver"]
+    bad = [one for one in ends if one.status in BAD]
     if bad:
-        return failed(f"The deployment tool failed in {bad[-1].get('name')!r}.", "events.jsonl, kind driver")
+        return failed(bad[-1].message, "evidence/driver.log", "outcomes.jsonl")
     if case.facts.run.get("state") != "closed":
         return unproven("The run did not reach its end.", "run.json, state")
     if case.facts.phase(UPGRADE) is None:
         return unproven("No upgrade phase was marked.", "events.jsonl, kind phase")
-    if len(drivers) > len(ends) and not ends:
-        return unproven("The deployment tool was started, but its end was not recorded.", "events.jsonl, kind driver")
-    if not ends:
-        return not_applicable("The upgrade was done by others; the release check (U7) says what came of it.")
-    return passed(f"The deployment tool ended without failure ({len(ends)} plays).", "events.jsonl, kind driver")
+    if ends:
+        return _checked(ends, "deployment commands", "")
+    if case.facts.run.get("driver"):
+        return unproven("How the deployment tool ended was not recorded.")
+    return not_applicable("The upgrade was done by others; the release check (U7) says what came of it.")
 
 
 def has_api(case: Case) -> Answer:

@@ -70,11 +70,12 @@ class Finding:
 
 def findings(facts: Facts, found: Sequence[Trouble], policy: Policy) -> list[dict[str, Any]]:
     """Return all findings as records: failures first, then warnings and notes, each in the order of the checklist."""
+    checks = _outcome_findings(facts)
     everything = [
-        *_numbered("DRV", _drivers(facts)),
+        *(one for one in checks if one.id.startswith("DRV")),
         *_numbered("OUT", _outages(facts, found, policy, PUBLISHED)),
         *_numbered("NET", _outages(facts, found, policy, GUEST)),
-        *_outcome_findings(facts),
+        *(one for one in checks if not one.id.startswith("DRV")),
         *_numbered("OBS", _observers(facts)),
         *_numbered("LEFT", _left(facts)),
         *_numbered("INS", _outages(facts, found, policy, INSTANCE)),
@@ -191,27 +192,9 @@ def _event(event: Mapping[str, Any], moment: float) -> dict[str, Any]:
     return {"offset": round(float(event["time"]) - moment, 3), "time": event["time"], **words}
 
 
-def _drivers(facts: Facts) -> list[dict[str, Any]]:
-    bad = [one for one in facts.events if one.get("kind") == "driver" and one.get("status") == "failed"]
-    return [
-        {
-            "kind": "driver.failed",
-            "severity": FAIL,
-            "service": "",
-            "subject": str(one.get("name") or "driver"),
-            "what": f"The deployment tool failed: {one.get('message') or one.get('name')}.",
-            "phase": facts.phase_at(one["time"]),
-            "begin": one["time"],
-            "offset": _offset(facts, facts.phase_at(one["time"]), one["time"]),
-            "evidence": ("events.jsonl",),
-            "hint": "Read the tool's own output; its failed tasks are in events.jsonl.",
-        }
-        for one in bad
-    ]
-
-
 OUTCOME_KINDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
+        "driver": ("DRV", "driver", "Read the end of the tool's own output in evidence/driver.log."),
         "release_version": ("REL", "release", "Finish the upgrade of this instance, or restart it on the new code."),
         "system_health": ("HLT", "health", "Look at the log of the named agent or service on that host."),
         "persistent_resource": ("RES", "resource", "Compare the resource with its entry in resources.jsonl."),
@@ -236,11 +219,11 @@ def _same(one: Outcome) -> tuple[str, str, str, str, str]:
 
 def _outcome(facts: Facts, one: Outcome, kind: str, hint: str, usual: set[Any]) -> dict[str, Any]:
     broke = one.status is Status.ERROR
-    late = one.phase == AFTER and _same(one) not in usual
+    decisive = one.validator == "driver" or (one.phase == AFTER and _same(one) not in usual)
     found = f" Expected {one.expected}, found {one.found}." if one.expected is not None else ""
     return {
         "kind": f"{kind}.{'broken' if broke else one.check}",
-        "severity": WARNING if broke or not late else FAIL,
+        "severity": FAIL if decisive and not broke else WARNING,
         "service": one.service,
         "subject": f"{one.subject} on {one.host}" if one.host else one.subject,
         "what": f"{one.message}{found}",

@@ -1,0 +1,103 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The report in Markdown, for job summaries, which take no more than 60 kB.
+
+Note that this plugin util is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._words import (
+    MARKS,
+    RESULT_MARKS,
+    VERDICTS,
+    clock,
+    duration,
+    facts,
+    title,
+)
+
+MOST_BYTES = 60_000
+CUT = "\n\n(The rest is left out here; it is in report.html.)\n"
+
+
+def markdown(results: Mapping[str, Any]) -> str:
+    """Return the report, cut at a line when it is too long."""
+    text = "\n".join([*_top(results), *_findings(results), *_services(results), *_requirements(results)]) + "\n"
+    data = text.encode()
+    if len(data) <= MOST_BYTES:
+        return text
+    kept = data[: MOST_BYTES - len(CUT)].decode("utf-8", "ignore")
+    return kept[: kept.rindex("\n")] + CUT
+
+
+def cell(text: object) -> str:
+    """Return a text that cannot break out of a table's cell or become markup or a link."""
+    flat = re.sub(r"[\x00-\x1f\x7f-\x9f]+", " ", str(text))
+    return re.sub(r"([\\`*_{}\[\]<>|#~])", r"\\\1", flat)
+
+
+def _row(*cells: object) -> str:
+    return "| " + " | ".join(cell(one) for one in cells) + " |"
+
+
+def _table(*heads: str) -> list[str]:
+    return [_row(*heads), "|" + " --- |" * len(heads)]
+
+
+def _top(results: Mapping[str, Any]) -> Iterator[str]:
+    verdict = results["verdict"]
+    yield f"# {MARKS[verdict]} {VERDICTS[verdict].upper()}: {cell(title(results['run']))}"
+    yield ""
+    yield " \u00b7 ".join(cell(word) for word in facts(results))
+    if results["interrupted"]:
+        yield "\n**INTERRUPTED**: the run did not come to its end; this is what was seen of it."
+    yield ""
+    yield from _table("claim", "verdict", "why")
+    for claim in results["claims"]:
+        asked = "" if claim["asked"] else " (not asked)"
+        yield _row(claim["title"] + asked, f"{MARKS[claim['verdict']]} {VERDICTS[claim['verdict']]}", claim["sentence"])
+
+
+def _findings(results: Mapping[str, Any]) -> Iterator[str]:
+    worth = [one for one in results["findings"] if one["severity"] != "note"]
+    if worth:
+        yield "\n## Why\n"
+        yield from _table("finding", "length", "what", "when", "try")
+    for one in worth[:30]:
+        length = duration(one["seconds"]) if one["seconds"] else ""
+        when = f"{clock(one['begin'])} {one['phase']}"
+        yield _row(one["id"], length, f"{one['subject']}: {one['what']}", when, one["hint"])
+    if len(worth) > 30:
+        yield f"\n{len(worth) - 30} more are in report.html."
+
+
+def _services(results: Mapping[str, Any]) -> Iterator[str]:
+    if not results["services"]:
+        return
+    yield "\n## Services, since the upgrade began\n"
+    yield from _table(
+        "service", "outages", "longest", "downtime", "failed requests", "survived failovers", "no outage longer than"
+    )
+    for name, one in results["services"].items():
+        if not one["watched"]:
+            yield _row(name, "not watched", "", "", "", "", "")
+            continue
+        span = f"{one['downtime_lower']:.2f} to {one['downtime_upper']:.2f} s" if one["outages"] else ""
+        longest = duration(one["longest"]) if one["outages"] else ""
+        clean = "" if one["outages"] else duration(one["longest_gap"] or 0)
+        yield _row(name, one["outages"], longest, span, one["failed_requests"], one["survived_failovers"], clean)
+
+
+def _requirements(results: Mapping[str, Any]) -> Iterator[str]:
+    yield "\n## Requirements\n"
+    yield from _table("id", "requirement", "service", "result", "why")
+    for one in results["requirements"]:
+        if one["kind"] != "attested" or one["result"] == "ATTESTED":
+            mark = f"{RESULT_MARKS[one['result']]} {one['result']}"
+            yield _row(one["id"], one["title"], one["service"], mark, one["sentence"])

@@ -1,0 +1,102 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The summary that a playbook ends with.
+
+Note that this plugin util is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._words import (
+    TONES,
+    VERDICTS,
+    clock,
+    duration,
+    facts,
+    title,
+)
+
+Line = tuple[str, str]  # its tone (good, bad, unsure, quiet or nothing) and its text
+MOST_FINDINGS = 5
+INDENT = 22
+PLAIN = {"\u2192": "->", "\u2212": "-", "\u2713": "OK", "\u2717": "FAIL", "\u2013": "-", "\u2026": "..."}
+# Terminals act on these: colours, cursor movements, the window's title.
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def summary_lines(results: Mapping[str, Any], folder: Path, *, width: int = 80, plain: bool = False) -> list[Line]:
+    """Return the summary, line by line; ``plain`` keeps to ASCII."""
+    lines = [*_top(results), *_claims(results, width), *_findings(results, width), *_bottom(results, folder, width)]
+    return [(tone, _clean(text, plain).rstrip()) for tone, text in lines]
+
+
+def _clean(text: str, plain: bool) -> str:
+    text = CONTROLS.sub("\ufffd", text)
+    if plain:
+        for sign, word in PLAIN.items():
+            text = text.replace(sign, word)
+        text = text.encode("ascii", "replace").decode()
+    return text
+
+
+def _top(results: Mapping[str, Any]) -> Iterator[Line]:
+    verdict = results["verdict"]
+    head = f"{VERDICTS[verdict].upper()}   {title(results['run'])}   {'   '.join(facts(results))}"
+    yield TONES[verdict], head
+    if results["interrupted"]:
+        state = "is still open" if results["run"].get("state") == "open" else "did not come to its end"
+        yield "unsure", f"INTERRUPTED   The run {state}; this is what was seen of it."
+    yield "", ""
+
+
+def _claims(results: Mapping[str, Any], width: int) -> Iterator[Line]:
+    for claim in results["claims"]:
+        asked = claim["asked"]
+        word = VERDICTS[claim["verdict"]]
+        head = f"  {claim['title'].lower():20}  {word:13} "
+        tone = TONES[claim["verdict"]] if asked else "quiet"
+        yield from _wrapped(tone, head, claim["sentence"] + ("" if asked else " (not asked)"), width)
+    yield "", ""
+
+
+def _wrapped(tone: str, head: str, text: str, width: int) -> Iterator[Line]:
+    room = max(width - len(head) - 1, 30)
+    for number, part in enumerate(textwrap.wrap(text, room) or [""]):
+        yield tone, (head if number == 0 else " " * len(head)) + part
+
+
+def _findings(results: Mapping[str, Any], width: int) -> Iterator[Line]:
+    worth = [one for one in results["findings"] if one["severity"] != "note"]
+    if worth:
+        yield "", "  why"
+    for one in worth[:MOST_FINDINGS]:
+        when = f"{clock(one['begin'])} {one['phase']}".strip()
+        head = f"    {one['id']:6} {duration(one['seconds']) if one['seconds'] else '':>9}  "
+        text = f"{one['subject']}  {when}  {one['what']}"
+        yield from _wrapped("bad" if one["severity"] == "fail" else "unsure", head, text, width)
+    if len(worth) > MOST_FINDINGS:
+        yield "", f"    ... {len(worth) - MOST_FINDINGS} more in the report"
+    survived = sum(1 for one in results["findings"] if one["kind"].startswith("failover."))
+    if survived:
+        yield "quiet", f"    {survived} failovers of single instances were survived: users did not feel them"
+    if worth or survived:
+        yield "", ""
+
+
+def _bottom(results: Mapping[str, Any], folder: Path, width: int) -> Iterator[Line]:
+    made = results["resources"]
+    left = made["left"]
+    if left:
+        names = ", ".join(f"{one['type']} {one['name']}" for one in left[:3])
+        yield from _wrapped("unsure", "  left behind  ", f"{len(left)} of {made['created']} made: {names}", width)
+    else:
+        yield "", f"  left behind  nothing ({made['created']} made, {made['deleted']} removed)"
+    yield "", f"  report       {(folder / 'report.html').as_uri()}"
+    yield "", f"  results      {folder}/results.json   junit.xml   summary.md"
