@@ -1,0 +1,272 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Read from /proc which Python programs run, where their packages lie, and which version they run.
+
+Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
+
+Knows nothing of OpenStack. A process in a container or another mount namespace is read through ``/proc/<pid>/root``,
+so paths in the results are as that process sees them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time as clock
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+
+PROC = Path("/proc")
+RUNNERS = re.compile(r"(?:python[\d.]*|pypy[\d.]*|uwsgi.*|apache2|httpd|gunicorn|mod_wsgi.*)$")
+_PACKAGES = re.compile(r"^(/.*?/(?:site|dist)-packages)/")
+_VENV_OPTIONS = ("--venv", "--virtualenv", "--home", "--pyhome", "-H")
+_MODULE_OPTIONS = ("--module", "-w", "--wsgi", "--wsgi-file", "--file", "--mount")
+_INI_OPTIONS = ("--ini", "--ini-paste", "--yaml")
+_INI_MODULES = re.compile(r"^\s*(?:module|wsgi|wsgi-file|file|mount)\s*[=:]\s*(\S+)", re.M)
+_INI_VENVS = re.compile(r"^\s*(?:venv|virtualenv|home|pyhome)\s*[=:]\s*(\S+)", re.M)
+_WSGI_TITLE = re.compile(r"^\(wsgi:([^)\s]+)")
+_RETITLED = re.compile(r"^[\w.\-]+: .*\((/.+)\)\s*$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """One process: ``started`` in seconds since the epoch, ``command`` the words of its command line."""
+
+    pid: int
+    parent: int
+    ticks: int
+    started: float
+    name: str
+    command: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[int, int, str]:
+        """What stays the same for as long as it is the same program."""
+        return (self.pid, self.ticks, self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Package:
+    """An installed distribution, as its metadata tells it; ``installed``: when its metadata folder was last written."""
+
+    version: str
+    path: str
+    installed: float
+
+
+class UnreadableError(Exception):
+    """What could not be read of a process, and why, in half a sentence."""
+
+
+def boot_time(proc: Path = PROC) -> float:
+    """Return when the kernel of this machine started counting, in seconds since the epoch."""
+    for line in (proc / "stat").read_text().splitlines():
+        if line.startswith("btime "):
+            return float(line.split()[1])
+    return clock.time() - float((proc / "uptime").read_text().split()[0])
+
+
+def identities(proc: Path = PROC) -> Iterator[tuple[int, int, int, str]]:
+    """Yield pid, parent pid, start in clock ticks since boot, and name of each process that still runs."""
+    for entry in os.listdir(proc):
+        if not entry.isdigit():
+            continue
+        try:
+            text = (proc / entry / "stat").read_text(errors="replace")
+        except OSError:
+            continue
+        name, fields = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
+        if fields[0] != "Z":  # a zombie runs no code
+            yield int(entry), int(fields[1]), int(fields[19]), name
+
+
+def command_of(pid: int, proc: Path = PROC) -> tuple[str, ...]:
+    """Return the words of a command line; empty for kernel threads and for what has ended."""
+    try:
+        raw = (proc / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return ()
+    words = raw.rstrip(b"\0").decode(errors="replace").split("\0")
+    if len(words) == 1:  # a title that the process gave itself; its own command line may stand in it in brackets
+        title = words[0].strip()
+        match = _RETITLED.match(title)
+        return tuple((match[1] if match else title).split())
+    return tuple(words)
+
+
+def processes(proc: Path = PROC) -> Iterator[Process]:
+    """Yield every process that has a command line."""
+    began, ticks_per_second = boot_time(proc), os.sysconf("SC_CLK_TCK")
+    for pid, parent, ticks, name in identities(proc):
+        command = command_of(pid, proc)
+        if command:
+            started = began + ticks / ticks_per_second
+            yield Process(pid=pid, parent=parent, ticks=ticks, started=started, name=name, command=command)
+
+
+def names_of(process: Process, proc: Path = PROC) -> list[str]:
+    """Return what may name the program: script, WSGI modules, stem of the uwsgi file, mod_wsgi group; empty for others.
+
+    Only interpreters and WSGI servers count: a shell or an editor that names a service runs none of its code.
+    """
+    command = process.command
+    title = _WSGI_TITLE.match(command[0])
+    if title:
+        return [f"wsgi:{title[1]}"]
+    runner = PurePosixPath(command[0]).name
+    if not RUNNERS.match(runner):
+        # A script that the kernel ran by its first line has its interpreter in front; a retitled one has not.
+        return [runner] if _is_python(process.pid, proc) else []
+    if runner.startswith(("python", "pypy")):
+        return _script_names(command[1:])
+    return [*_wsgi_names(command[1:]), *_ini_names(process.pid, command, proc)]
+
+
+def _is_python(pid: int, proc: Path) -> bool:
+    try:
+        return bool(RUNNERS.match(PurePosixPath(os.readlink(proc / str(pid) / "exe").removesuffix(" (deleted)")).name))
+    except OSError:
+        return False
+
+
+def _script_names(words: tuple[str, ...]) -> list[str]:
+    """Return the script, or the module of ``-m``, that an interpreter runs."""
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
+        if word == "-m":
+            return rest[:1]
+        if word == "-c":
+            return []
+        if word in ("-W", "-X"):
+            rest = rest[1:]
+        elif not word.startswith("-"):
+            return [PurePosixPath(word).name, *_wsgi_names(tuple(rest))]
+    return []
+
+
+def _wsgi_names(words: tuple[str, ...]) -> list[str]:
+    return [_wsgi_name(value) for value in _values(words, _MODULE_OPTIONS)]
+
+
+def _wsgi_name(value: str) -> str:
+    """Return the module or the script's name of ``module:callable``, ``/path/script`` or ``/mount=module``."""
+    value = value.rpartition("=")[2]
+    return PurePosixPath(value).name if value.startswith("/") else value.partition(":")[0]
+
+
+def _values(words: tuple[str, ...], options: tuple[str, ...]) -> list[str]:
+    """Return the values of these options, written ``--option value`` or ``--option=value``."""
+    apart = [after for word, after in pairwise(words) if word in options]
+    joined = [word.partition("=")[2] for word in words if "=" in word and word.partition("=")[0] in options]
+    return apart + joined
+
+
+def _ini_texts(pid: int, command: tuple[str, ...], proc: Path) -> Iterator[tuple[str, str]]:
+    """Yield path and content of the files that configure a uwsgi; what cannot be read is empty."""
+    root = proc / str(pid) / "root"
+    for path in _values(command, _INI_OPTIONS):
+        inside = path.partition(":")[0]
+        try:
+            yield inside, (root / inside.lstrip("/")).read_text(errors="replace")
+        except OSError:
+            yield inside, ""
+
+
+def _ini_names(pid: int, command: tuple[str, ...], proc: Path) -> list[str]:
+    names = []
+    for path, text in _ini_texts(pid, command, proc):
+        names += [_wsgi_name(value) for value in _INI_MODULES.findall(text)]
+        names.append(PurePosixPath(path).stem)
+    return names
+
+
+def deleted_files(pid: int, proc: Path = PROC) -> list[str]:
+    """Return mapped files below a package folder that no longer exist: the code was replaced under the process."""
+    return sorted({path for path in _mapped(pid, proc) if path.endswith(" (deleted)") and _PACKAGES.match(path)})
+
+
+def _mapped(pid: int, proc: Path) -> list[str]:
+    """Return the paths of the files that a process has mapped; raises UnreadableError."""
+    try:
+        text = (proc / str(pid) / "maps").read_text(errors="replace")
+    except OSError as problem:
+        raise UnreadableError(f"its mapped files cannot be read ({problem.strerror})") from problem
+    return [line.split(None, 5)[5] for line in text.splitlines() if line.count("/") and len(line.split(None, 5)) == 6]
+
+
+def package_folders(process: Process, proc: Path = PROC) -> list[str]:
+    """Return the package folders a process may import from, most telling first; raises UnreadableError.
+
+    First its virtual environment as its command names it, then where its mapped extension modules lie, most first.
+    """
+    root = proc / str(process.pid) / "root"
+    mapped = Counter(match[1] for path in _mapped(process.pid, proc) if (match := _PACKAGES.match(path)))
+    folders = [folder for venv in _environments(process, proc) for folder in _folders_below(root, venv)]
+    ordered = [*folders, *(folder for folder, _ in mapped.most_common())]
+    return list(dict.fromkeys(ordered))
+
+
+def _environments(process: Process, proc: Path) -> Iterator[str]:
+    """Yield the virtual environments that the command names: by option, by interpreter, by script."""
+    yield from _values(process.command, _VENV_OPTIONS)
+    for _, text in _ini_texts(process.pid, process.command, proc):
+        yield from _INI_VENVS.findall(text)
+    for word in process.command[:2]:
+        path = PurePosixPath(word)
+        if path.is_absolute() and path.parent.name == "bin":
+            yield str(path.parent.parent)
+
+
+def _folders_below(root: Path, venv: str) -> list[str]:
+    """Return the package folders of a virtual environment, as its process sees them; none when it is not one."""
+    home = root / venv.lstrip("/")
+    if not (home / "pyvenv.cfg").is_file():
+        return []
+    return sorted("/" + str(path.relative_to(root)) for path in home.glob("lib/python*/site-packages"))
+
+
+def find_package(process: Process, distribution: str, proc: Path = PROC) -> Package:
+    """Return the distribution that a process runs; raises UnreadableError."""
+    root = proc / str(process.pid) / "root"
+    folders = package_folders(process, proc)
+    for folder in folders:
+        package = _package_in(root, folder, distribution)
+        if package:
+            return package
+    where = ", ".join(folders) or "no package folder"
+    raise UnreadableError(f"the metadata of {distribution} was not found in {where}")
+
+
+def _package_in(root: Path, folder: str, distribution: str) -> Package | None:
+    """Return the newest metadata of a distribution in one folder; an unreadable folder has none."""
+    wanted = _normal(distribution)
+    try:
+        entries = os.listdir(root / folder.lstrip("/"))
+    except OSError:
+        return None
+    pattern = re.compile(r"(.+?)-(\d[^-]*)(?:-py[\d.]+)?\.(?:dist|egg)-info$")
+    matches = [match for entry in entries if (match := pattern.match(entry)) and _normal(match[1]) == wanted]
+    packages = [_read_package(root, f"{folder}/{match[0]}", match[2]) for match in matches]
+    return max(packages, key=lambda package: package.installed, default=None)
+
+
+def _read_package(root: Path, path: str, version: str) -> Package:
+    """Read one metadata folder; the version inside it goes before the one in its name."""
+    place = root / path.lstrip("/")
+    for file in ("METADATA", "PKG-INFO"):
+        try:
+            match = re.search(r"^Version:\s*(\S+)", (place / file).read_text(errors="replace"), re.M)
+        except OSError:
+            continue
+        version = match[1] if match else version
+        break
+    return Package(version=version, path=path, installed=place.stat().st_mtime)
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

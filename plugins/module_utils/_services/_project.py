@@ -1,0 +1,220 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The project and the user of a test: made and removed by an administrator, who does nothing else in the cloud.
+
+Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import (
+    Access,
+    Api,
+    Cloud,
+    CloudError,
+    connect,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import CLOUDS, RunDirectory
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import SERVICES, present
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import (
+    NAME_PREFIX,
+    Item,
+    Journal,
+    Options,
+    Workshop,
+    work,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.keystone import SERVICE as KEYSTONE
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
+
+CLOUD = "upgrade_test"
+# Where to look for what a project still has: service, list with the project's id, key of the list.
+_BELONGINGS = (
+    ("nova", "/servers?all_tenants=1&project_id={}", "servers"),
+    ("neutron", "/networks?project_id={}", "networks"),
+    ("neutron", "/routers?project_id={}", "routers"),
+    ("neutron", "/floatingips?project_id={}", "floatingips"),
+    ("glance", "/images?owner={}", "images"),
+)
+
+
+class TestProject:
+    """One test's project and user, both of the same name."""
+
+    __test__ = False  # its name looks like a test to pytest
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        run: RunDirectory | None,
+        *,
+        name: str | None,
+        domain: str | None = None,
+        role: str = "member",
+    ) -> None:
+        """Work as an administrator; the name defaults to the run's; CloudError when there is neither."""
+        if not name and run is None:
+            raise CloudError("name: is needed when there is no run_dir.")
+        self.cloud, self.run, self.domain_option, self.role = cloud, run, domain, role
+        self.name = name or f"{NAME_PREFIX}{run.run_id if run else ''}"
+        if not self.name.startswith(NAME_PREFIX):
+            raise CloudError(f"name: {self.name!r} must begin with {NAME_PREFIX}, as nothing else is ever removed.")
+        self.api: Api = KEYSTONE.api(cloud)
+
+    def make(self, *, check: bool = False) -> dict[str, Any]:
+        """Make what is missing; return the module's result."""
+        run, domain = self._needed_run(), self._domain()
+        project, user = self._find("project", domain), self._find("user", domain)
+        works = bool(project and user) and self._credentials_work(run)
+        if check or works:
+            return self._result(project, user, changed=not works)
+        role = self._role()
+        password = secrets.token_urlsafe(32)
+        project = project or self._create("project", domain, {"description": "Made by openstack.upgrade_test."})
+        if user:
+            self.api.request("PATCH", f"/users/{user['id']}", json={"user": {"password": password}})
+        else:
+            user = self._create("user", domain, {"password": password, "default_project_id": project["id"]})
+        self.api.request("PUT", f"/projects/{project['id']}/users/{user['id']}/roles/{role}")
+        _write_clouds(run, clouds_entry(self.cloud, user["id"], project["id"], password))
+        return self._result(project, user, changed=True)
+
+    def remove(self, *, check: bool = False) -> dict[str, Any]:
+        """Remove what is there; return the module's result. CloudError names what a project still has."""
+        domain = self._domain()
+        projects, users = self._begin_with("projects", domain), self._begin_with("users", domain)
+        file = self.run.path / CLOUDS if self.run else None
+        changed = bool(projects or users or (file and file.exists()))
+        removed = [f"project {entry['name']}" for entry in projects] + [f"user {entry['name']}" for entry in users]
+        if check:
+            return {"changed": changed, "removed": removed}
+        for project in projects:
+            self._empty(project, next((user for user in users if user["name"] == project["name"]), None))
+        for user in users:
+            self.api.delete(f"/users/{user['id']}")
+            self._journal("deleted", "user", user)
+        for project in projects:
+            self._delete_default_group(project["id"])
+            self.api.delete(f"/projects/{project['id']}")
+            self._journal("deleted", "project", project)
+        if file:
+            file.unlink(missing_ok=True)
+        return {"changed": changed, "removed": removed}
+
+    def _needed_run(self) -> RunDirectory:
+        if self.run is None:
+            raise CloudError("run_dir: is needed to make a project, as its clouds.yaml is written there.")
+        return self.run
+
+    def _result(self, project: Any, user: Any, *, changed: bool) -> dict[str, Any]:
+        told = {"id": (project or {}).get("id"), "name": self.name, "user_id": (user or {}).get("id")}
+        return {"changed": changed, "project": told, "clouds_yaml": str(self._needed_run().path / CLOUDS)}
+
+    def _domain(self) -> str:
+        """Return the id of the domain to work in."""
+        wanted = self.domain_option
+        if not wanted:
+            return self.cloud.project_domain_id or "default"
+        found = self.api.get("/domains", name=wanted)["domains"]
+        return str(found[0]["id"]) if found else str(self.api.get(f"/domains/{wanted}")["domain"]["id"])
+
+    def _role(self) -> str:
+        found = self.api.get("/roles", name=self.role)["roles"]
+        if not found:
+            there = ", ".join(sorted(role["name"] for role in self.api.get("/roles")["roles"]))
+            raise CloudError(f"role: there is no role {self.role!r}; there are {there}.")
+        return str(found[0]["id"])
+
+    def _find(self, type_: str, domain: str) -> dict[str, Any] | None:
+        found = self.api.get(f"/{type_}s", name=self.name, domain_id=domain)[f"{type_}s"]
+        return dict(found[0]) if found else None
+
+    def _begin_with(self, many: str, domain: str) -> list[dict[str, Any]]:
+        found = self.api.get(f"/{many}", domain_id=domain)[many]
+        return [entry for entry in found if entry["name"].startswith(self.name)]
+
+    def _create(self, type_: str, domain: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        self._journal("intent", type_, {"id": ""})
+        made = self.api.post(f"/{type_}s", {type_: {"name": self.name, "domain_id": domain, **facts}})[type_]
+        self._journal("created", type_, made)
+        return dict(made)
+
+    def _journal(self, event: str, type_: str, entry: Mapping[str, Any]) -> None:
+        if self.run:
+            item = Item(service=KEYSTONE.name, type=type_, name=str(entry.get("name", self.name)), id=str(entry["id"]))
+            Journal(self.run).write(event, item)
+
+    def _credentials_work(self, run: RunDirectory) -> bool:
+        """Whether the clouds.yaml of the run lets the user in, so that nothing is to be done."""
+        try:
+            connect(self._user_access(run))
+        except CloudError:
+            return False
+        return True
+
+    def _user_access(self, run: RunDirectory) -> Access:
+        given = self.cloud.access
+        return Access(cloud=CLOUD, clouds_yaml=str(run.path / CLOUDS), api_timeout=given.api_timeout)
+
+    def _belongings(self, project: str) -> list[str]:
+        """Return what a project still has, each as ``servers name``."""
+        left = []
+        for service in present(self.cloud, None):
+            for name, path, key in _BELONGINGS:
+                if name == service.name:
+                    found = service.api(self.cloud).get(path.format(project))[key]
+                    left += [f"{key} {entry.get('name') or entry['id']}" for entry in found]
+        return left
+
+    def _empty(self, project: Mapping[str, Any], user: Mapping[str, Any] | None) -> None:
+        """Remove a lost run's resources, as their own user, whose password is set anew; CloudError when some stay."""
+        if user and self._belongings(project["id"]):
+            with tempfile.TemporaryDirectory() as folder:
+                self._remove_as_user(Path(folder) / project["name"].removeprefix(NAME_PREFIX), project, user)
+        left = self._belongings(project["id"])
+        if left:
+            raise CloudError(
+                f"Project {project['name']} still has {', '.join(left)}, so it is not removed: nothing could find them "
+                "without it. Remove them first."
+            )
+
+    def _remove_as_user(self, folder: Path, project: Mapping[str, Any], user: Mapping[str, Any]) -> None:
+        folder.mkdir(mode=0o700)
+        password, run = secrets.token_urlsafe(32), RunDirectory(folder)
+        self.api.request("PATCH", f"/users/{user['id']}", json={"user": {"password": password}})
+        _write_clouds(run, clouds_entry(self.cloud, user["id"], project["id"], password))
+        shop = Workshop(cloud=connect(self._user_access(run)), journal=Journal(run), options=Options())
+        work(shop, [service for service in SERVICES if shop.cloud.endpoints(service.types)], "absent")
+
+    def _delete_default_group(self, project: str) -> None:
+        """Delete the security group that neutron makes for a project as soon as anybody asks, and keeps for ever."""
+        if not self.cloud.endpoints(NEUTRON.types):
+            return
+        network = NEUTRON.api(self.cloud)
+        for group in network.get("/security-groups", project_id=project)["security_groups"]:
+            network.delete(f"/security-groups/{group['id']}")
+
+
+def clouds_entry(cloud: Cloud, user: str, project: str, password: str) -> dict[str, Any]:
+    """Return the entry of clouds.yaml for a user, reached in the same way as the cloud."""
+    auth = {"auth_url": cloud.auth_url, "user_id": user, "project_id": project, "password": password}
+    config = cloud.region.config
+    entry: dict[str, Any] = {"auth": auth, "auth_type": "v3password", "interface": cloud.interface}
+    entry |= {"region_name": cloud.region_name} if cloud.region_name else {}
+    entry |= {"cacert": config["cacert"]} if config.get("cacert") else {}
+    entry |= {} if config.get("verify", True) else {"verify": False}
+    return entry
+
+
+def _write_clouds(run: RunDirectory, entry: Mapping[str, Any]) -> None:
+    """Write the run's clouds.yaml; what a former user kept there is of no use to the new one."""
+    import yaml
+
+    run.write_credentials(yaml.safe_dump({"clouds": {CLOUD: dict(entry)}}, sort_keys=False))

@@ -1,0 +1,106 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a service file says of its service.
+
+Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Api, Cloud, base_url
+
+if TYPE_CHECKING:
+    from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import Health
+    from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import Sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probe:
+    """A request that needs no token and costs the service next to nothing, and what a good answer looks like."""
+
+    path: str
+    status: tuple[int, ...] = (200,)
+    body: str = ""
+
+    def expect(self) -> dict[str, Any]:
+        """Return the expectation as a target carries it."""
+        return {"status": list(self.status), "body": self.body}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Components:
+    """How the processes of a service are recognised.
+
+    ``wsgi`` maps what names a WSGI application (a module, a script, a mod_wsgi group) to its component. A script
+    ``<prefix><rest>`` is the component ``<prefix><rest>``, unless its rest is in ``tools``: commands that an operator
+    runs, and helpers that outlive the service that started them.
+    """
+
+    wsgi: Mapping[str, str]
+    prefixes: tuple[str, ...]
+    tools: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """All that the collection knows of one service; adding a service is one such file and its line in the registry."""
+
+    name: str
+    types: tuple[str, ...]
+    prefix: str
+    probe: Probe
+    components: Components
+    headers: Mapping[str, str] = field(default_factory=dict)
+    health: Callable[[Health], None] | None = None
+    sample: type[Sample] | None = None
+
+    def api(self, cloud: Cloud) -> Api:
+        """Return the service's API in a cloud; CloudError when the catalogue lacks it."""
+        return cloud.api(self.types, self.prefix, self.headers)
+
+    def probe_url(self, url: str) -> str:
+        """Return what to request of a catalogue URL, or of an instance's own URL."""
+        return base_url(url) + self.probe.path
+
+    def target(self, via: str, url: str) -> dict[str, Any]:
+        """Return the target of an observer for one way to this service."""
+        return {
+            "name": f"{self.name}-{via}",
+            "service": self.name,
+            "via": via,
+            "url": self.probe_url(url),
+            "expect": self.probe.expect(),
+        }
+
+
+def versions_in(document: Any) -> list[dict[str, Any]]:
+    """Return the versions in a version document of any service; empty when it is none.
+
+    Keystone wraps one (``version``) or several (``versions: values``), the others list them.
+    """
+    if not isinstance(document, Mapping):
+        return []
+    if isinstance(document.get("version"), Mapping):
+        return [dict(document["version"])]
+    found = document.get("versions", [])
+    found = found.get("values", []) if isinstance(found, Mapping) else found
+    if not isinstance(found, Sequence) or isinstance(found, str):
+        return []
+    return [dict(version) for version in found if isinstance(version, Mapping)]
+
+
+def current_version(document: Any) -> dict[str, str]:
+    """Return ``version``, ``min_version``, ``max_version`` of the current version; empty texts where there are none."""
+    versions = versions_in(document)
+    current = [version for version in versions if version.get("status") in ("CURRENT", "stable")]
+    chosen = current[-1] if current else (versions[-1] if versions else {})
+    return {
+        "version": str(chosen.get("id", "")),
+        "min_version": str(chosen.get("min_version", "") or ""),
+        "max_version": str(chosen.get("max_version", chosen.get("version", "")) or ""),
+    }

@@ -1,0 +1,137 @@
+#!/usr/bin/python
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: cloud_info
+short_description: Say what a cloud offers and what can be observed of it
+version_added: 0.1.0
+author:
+  - The openstack.upgrade_test contributors (@openstack)
+description:
+  - Reads the catalogue and the version document of each service, and with the rights of an administrator also nova's
+    services and neutron's agents.
+  - The targets are in the form that M(openstack.upgrade_test.api_uptime) takes. They need no token and cost the
+    services next to nothing, so they can be asked many times a second.
+options:
+  services:
+    description:
+      - The services to look at. Each must be in the catalogue.
+      - By default all that the catalogue has, of those that this collection knows.
+    type: list
+    elements: str
+  via:
+    description:
+      - The interfaces for which a target is made. An interface with the same URL as another one gives no second target.
+    type: list
+    elements: str
+    choices: [public, internal, admin]
+    default: [public]
+extends_documentation_fragment:
+  - openstack.upgrade_test.cloud
+  - openstack.upgrade_test.attributes
+  - openstack.upgrade_test.attributes.read_only
+"""
+
+EXAMPLES = r"""
+- name: Discover the cloud
+  openstack.upgrade_test.cloud_info:
+    cloud: mycloud
+  register: discovered
+
+- name: Show which version each service offers
+  ansible.builtin.debug:
+    msg: "{{ item.service }} {{ item.max_version or item.version }}"
+  loop: "{{ discovered.cloud_info.services }}"
+"""
+
+RETURN = r"""
+cloud_info:
+  description: What was discovered.
+  returned: success
+  type: dict
+  contains:
+    cloud:
+      description: Name of the cloud in clouds.yaml.
+      type: str
+    auth_url:
+      description: Keystone's URL.
+      type: str
+    region:
+      description: Name of the region, or an empty text.
+      type: str
+    services:
+      description: The services, each with its published URLs by interface and the versions of its API.
+      type: list
+      elements: dict
+      contains:
+        service:
+          description: Name of the service, for example V(nova).
+          type: str
+        type:
+          description: Its type in the catalogue.
+          type: str
+        name:
+          description: Its name in the catalogue.
+          type: str
+        interfaces:
+          description: URL of each published interface.
+          type: dict
+        version:
+          description: The current version of the API.
+          type: str
+        min_version:
+          description: The oldest microversion, or an empty text.
+          type: str
+        max_version:
+          description: The newest microversion, or an empty text.
+          type: str
+    targets:
+      description: What to observe of each service, with name, service, via, url and expect.
+      type: list
+      elements: dict
+    agents:
+      description: Neutron's agents with agent_type, binary, host and alive; empty without the right to see them.
+      type: list
+      elements: dict
+    compute_services:
+      description: Nova's services with binary, host, alive and enabled; empty without the right to see them.
+      type: list
+      elements: dict
+"""
+
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import (
+    INTERFACES,
+    Access,
+    CloudError,
+    argument_spec,
+    connect,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._discovery import discover
+
+ARGUMENT_SPEC: dict[str, Any] = {
+    **argument_spec(),
+    "services": {"type": "list", "elements": "str"},
+    "via": {"type": "list", "elements": "str", "choices": list(INTERFACES), "default": ["public"]},
+}
+
+
+def main() -> None:
+    """Run the module."""
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    try:
+        cloud = connect(Access.from_params(module.params))
+        found = discover(cloud, module.params["services"], module.params["via"])
+    except CloudError as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=False, cloud_info=found)
+
+
+if __name__ == "__main__":
+    main()
