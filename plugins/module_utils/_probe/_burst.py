@@ -21,10 +21,11 @@ BUDGET = 500.0
 class Burst:
     """Decides about probes beyond the grid of one lane; pure but for the tokens it counts."""
 
-    __slots__ = ("_began", "_filled", "_refill", "_successes", "_tokens", "active")
+    __slots__ = ("_began", "_filled", "_refill", "_successes", "_tokens", "active", "number")
 
     def __init__(self, rate: float) -> None:
         self.active = False
+        self.number = 0
         self._began = 0
         self._successes = 0
         self._tokens = BUDGET
@@ -32,11 +33,12 @@ class Burst:
         self._filled = 0
 
     def trigger(self, now: int) -> bool:
-        """Something happened; True when that begins a burst."""
+        """Something happened; True when that begins a burst, which then has a new number."""
         self._successes = 0
         if self.active:
             return False
         self.active = True
+        self.number += 1
         self._began = now
         return True
 

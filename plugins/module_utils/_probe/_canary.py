@@ -28,8 +28,8 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._lan
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import Kind, LaneSpec
 
 SPEC = LaneSpec(name="canary", mode="canary", rate=10.0)
-PATIENCE = 1_000_000_000
-"""Nanoseconds without an answer after which the observer's host counts as unfit."""
+PATIENCE = 250_000_000
+"""Nanoseconds for an answer over loopback beyond which the observer's host counts as unfit."""
 
 
 def start_canary() -> tuple[socket.socket, int]:
@@ -69,14 +69,14 @@ class CanaryLane(Lane):
         self._socket = connection
         self._pid = pid
         self._waiting: deque[Probe] = deque()
-        self._last_answer = monotonic_ns()
+        self._unfit_until = 0
         self._gone = False
         host.watch(connection.fileno(), select.EPOLLIN, self)
 
     def fit(self, since: int, now: int) -> bool:
-        """True when the canary has answered since that moment and owes no old answer."""
+        """True when no answer since that moment was late, and none is."""
         owes = bool(self._waiting) and now - self._waiting[0].sent > PATIENCE
-        return self._gone or (self._last_answer >= since and not owes)
+        return self._gone or (self._unfit_until < since and not owes)
 
     def send(self, probe: Probe) -> None:
         """Ask."""
@@ -99,10 +99,12 @@ class CanaryLane(Lane):
             self._gone = True
             self.host.forget(self._socket.fileno())
             return
-        self._last_answer = monotonic_ns()
         for _byte in data:
             probe = self._waiting.popleft()
-            self.host.finish(probe, Kind.UP, arrival(ancillary, probe.sent))
+            moment = arrival(ancillary, probe.sent)
+            if moment - probe.sent > PATIENCE:
+                self._unfit_until = moment
+            self.host.finish(probe, Kind.UP, moment)
 
     def expire(self, probe: Probe) -> None:
         """Not answered in time; a late answer is still expected in its place."""

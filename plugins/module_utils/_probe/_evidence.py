@@ -52,18 +52,35 @@ class Span:
 
 @dataclass(slots=True)
 class _Group:
-    """Failures that one outage explains; ``recent`` holds those whose windows a late up window may still overlap."""
+    """Failures that one outage explains: the first to end, and the members not yet known to belong to no later one.
+
+    limit is the end of the first up window that lies behind the first failure; proof the end of the first one that
+    lies behind all failures.
+    """
 
     first_end: int
     last_begin: int
-    recent: deque[tuple[int, int]] = field(default_factory=deque)
+    last_end: int
+    members: deque[tuple[int, int]] = field(default_factory=deque)
     unobserved: int = 0
     failures: int = 0
     kinds: dict[int, int] = field(default_factory=dict)
     limit: int | None = None
+    proof: int | None = None
     begin_low: int | None = None
+    settled: bool = False
+
+    def add(self, begin: int, end: int, horizon: int) -> None:
+        """A further failure."""
+        self.members.append((end, begin))
+        self.last_end = max(self.last_end, end)
+        self.proof = None
+        while self.limit is None and self.members[0][0] < end - horizon:
+            # No up window can begin before this one ended any more: it belongs here.
+            self.last_begin = max(self.last_begin, self.members.popleft()[1])
 
     def count(self, kind: int) -> None:
+        """Count a failure."""
         self.failures += 1
         self.kinds[kind] = self.kinds.get(kind, 0) + 1
 
@@ -84,38 +101,42 @@ class Sweep:
         self._ups: deque[tuple[int, int]] = deque()
         self._group: _Group | None = None
 
-    @property
-    def is_down(self) -> bool:
-        """True while an outage has begun and nothing proves its end."""
-        return self._group is not None and self._group.limit is None
-
     def up(self, begin: int, end: int) -> None:
         """The target was up at some moment of the window."""
-        self.longest_gap = max(self.longest_gap, end - self._latest_up)
+        gap = end - self._latest_up
+        self.longest_gap = max(self.longest_gap, gap)
         group = self._group
-        if group is not None and group.limit is None and begin >= group.first_end:
-            self._settle(group, begin, end)
+        if group is not None and not group.settled:
+            self._end_group(group, begin, end)
         if begin > self._latest_up or not self._ups:
             self._latest_up = max(begin, self._latest_up)
             self._remember(begin, end)
 
+    def _end_group(self, group: _Group, begin: int, end: int) -> None:
+        """An up window while an outage is not settled: it may end it, and later settles it."""
+        if group.limit is None and begin >= group.first_end:
+            group.limit = end
+        if group.proof is None and begin >= group.last_end:
+            group.proof = end
+        if group.proof is not None and group.proof <= end - self.horizon:
+            # Whatever fails from now on was sent behind a proof of recovery: all members belong here.
+            self._settle(group, None)
+
     def _remember(self, begin: int, end: int) -> None:
         ups = self._ups
         ups.append((end, begin))
-        if not self.is_down:
+        if self._group is None or self._group.settled:
             while len(ups) > 1 and ups[1][0] < end - self.horizon:
                 ups.popleft()
 
     def down(self, begin: int, end: int, kind: int = 0) -> None:
         """The target was down at some moment of the window; kind is only counted."""
         group = self._group
-        if group is None or (group.limit is not None and begin >= group.limit):
-            self._close()
-            group = self._group = _Group(first_end=end, last_begin=begin)
-        elif group.limit is None:
-            group.recent.append((end, begin))
-            while group.recent[0][0] < end - self.horizon:
-                group.last_begin = max(group.last_begin, group.recent.popleft()[1])
+        if group is not None and (group.limit is None or begin < group.limit):
+            group.add(begin, end, self.horizon)
+        else:
+            self._close(begin)
+            group = self._group = _Group(first_end=end, last_begin=begin, last_end=end)
         group.count(kind)
 
     def gap(self, begin: int, end: int) -> None:
@@ -126,25 +147,18 @@ class Sweep:
     def finish(self, end: int) -> list[Span]:
         """Observation ended; returns all outages."""
         self.longest_gap = max(self.longest_gap, end - self._latest_up)
-        if self._group is not None and self._group.limit is None:
-            self._fold(self._group, None)
-            self._group.begin_low = self._last_good(self._group.last_begin)
-        self._close(end)
+        self._close(None, end)
         return self.spans
 
-    def _settle(self, group: _Group, begin: int, end: int) -> None:
-        """An up window after the first failure ends the group: all its bounds are known now."""
-        group.limit = end
-        self._fold(group, begin)
-        group.begin_low = self._last_good(group.last_begin)
-
-    @staticmethod
-    def _fold(group: _Group, before: int | None) -> None:
-        """Take in the members that ended before the up window began: they certainly belong to this outage."""
-        for end, begin in group.recent:
-            if before is None or end <= before:
+    def _settle(self, group: _Group, before: int | None) -> None:
+        """Fix the bounds. Members with no whole up window between them and the next outage may belong to that one."""
+        proof = None if before is None else self._last_good(before)
+        for end, begin in group.members:
+            if before is None or (proof is not None and end <= proof):
                 group.last_begin = max(group.last_begin, begin)
-        group.recent.clear()
+        group.members.clear()
+        group.begin_low = self._last_good(group.last_begin)
+        group.settled = True
 
     def _last_good(self, before: int) -> int | None:
         """The latest begin of an up window that ended by then."""
@@ -153,10 +167,13 @@ class Sweep:
                 return begin
         return None
 
-    def _close(self, now: int = 0) -> None:
+    def _close(self, next_begin: int | None, now: int = 0) -> None:
+        """The group is complete: the next one begins with a failure that began then, or observation ends now."""
         group, self._group = self._group, None
         if group is None:
             return
+        if not group.settled:
+            self._settle(group, next_begin)
         begin_low = self.begin if group.begin_low is None else group.begin_low
         end_high = max(now, group.last_begin, group.first_end) if group.limit is None else group.limit
         self.spans.append(

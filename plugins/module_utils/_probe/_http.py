@@ -216,7 +216,11 @@ def _parse_status_line(line: bytes) -> tuple[int, int]:
 def _parse_headers(head: bytes) -> dict[bytes, bytes]:
     """Header names in lower case; a repeated header is joined with a comma."""
     headers: dict[bytes, bytes] = {}
-    for line in head.split(b"\r\n")[1:]:
+    lines = head.split(b"\r\n")
+    if head.count(b"\n") != len(lines) - 1 or b"\0" in head:
+        # Where lines end must not be a matter of opinion: one reader's value would be another one's header.
+        raise HttpError("a header line is malformed")
+    for line in lines[1:]:
         name, colon, value = line.partition(b":")
         if not colon or not name or name != name.strip():
             raise HttpError("a header line is malformed")

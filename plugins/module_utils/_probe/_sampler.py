@@ -11,6 +11,7 @@ needs the disk's patience (sync, status file) is handed to another thread by the
 from __future__ import annotations
 
 import heapq
+import itertools
 import random
 import ssl
 from collections import deque
@@ -62,7 +63,8 @@ class Sampler:
         self._waiter = Waiter()
         self._handlers: dict[int, Handler] = {}
         self._pending: deque[Probe] = deque()
-        self._heap: list[tuple[int, int, Lane, bool]] = []
+        self._heap: list[tuple[int, int, Lane, int]] = []
+        self._order = itertools.count()
         self._samples: list[bytes] = []
         self._base = monotonic_ns()
         self._stall_end = 0
@@ -96,8 +98,7 @@ class Sampler:
         for place, lane in enumerate(everyone):
             lane.start(now, source, place / len(everyone))
             if lane.grid is not None:
-                self._heap.append((lane.grid.next(), lane.number * 2, lane, False))
-        heapq.heapify(self._heap)
+                self._plan(lane.grid.next(), lane, 0)
 
     @property
     def in_flight(self) -> int:
@@ -120,7 +121,7 @@ class Sampler:
         now = monotonic_ns()
         for sibling in lane.siblings:
             if sibling.burst.trigger(now) and self._heap:
-                heapq.heappush(self._heap, (now + sibling.burst.step(now), sibling.number * 2 + 1, sibling, True))
+                self._plan(now + sibling.burst.step(now), sibling, sibling.burst.number)
 
     def finish(self, probe: Probe, kind: Kind, end: int, status: int = 0) -> None:
         """The probe is over: count it, record it, look closer if it failed."""
@@ -219,16 +220,19 @@ class Sampler:
             if not probe.done:
                 probe.lane.expire(probe)
 
+    def _plan(self, moment: int, lane: Lane, burst: int) -> None:
+        """Wake up for the lane at that moment: for its grid (0), or for the burst of that number."""
+        heapq.heappush(self._heap, (moment, next(self._order), lane, burst))
+
     def _send_due(self, now: int) -> None:
         heap = self._heap
         while heap and heap[0][0] <= now:
-            plan, place, lane, is_burst = heap[0]
-            if is_burst:
-                heapq.heappop(heap)
-                self._send_burst(lane, plan, now)
-            elif lane.grid is not None:
+            plan, _order, lane, burst = heapq.heappop(heap)
+            if not burst and lane.grid is not None:
                 self._send_planned(lane, plan, now)
-                heapq.heapreplace(heap, (lane.grid.next(), place, lane, False))
+                self._plan(lane.grid.next(), lane, 0)
+            elif burst == lane.burst.number and lane.burst.active:
+                self._send_burst(lane, plan, now)
 
     def _send_planned(self, lane: Lane, plan: int, now: int) -> None:
         late = now - plan
@@ -239,11 +243,9 @@ class Sampler:
             self._launch(lane, plan, 0)
 
     def _send_burst(self, lane: Lane, plan: int, now: int) -> None:
-        if not lane.burst.active:
-            return
         if lane.burst.spend(now):
             self._launch(lane, plan, FLAG_BURST)
-        heapq.heappush(self._heap, (now + lane.burst.step(now), lane.number * 2 + 1, lane, True))
+        self._plan(now + lane.burst.step(now), lane, lane.burst.number)
 
     def _launch(self, lane: Lane, plan: int, flags: int) -> None:
         if lane.in_flight >= IN_FLIGHT_CAP:

@@ -1,0 +1,77 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Bursts: dense at the edge, thin with age, and never without end."""
+
+from __future__ import annotations
+
+import random
+
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._burst import BUDGET, Burst
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._timing import JITTER, SECOND, Grid
+
+MS = 1_000_000
+
+
+def spend_all(burst: Burst, duration: int) -> int:
+    """Probes that a burst sends in an event of that length."""
+    burst.trigger(0)
+    now = sent = 0
+    while now < duration:
+        now += burst.step(now)
+        sent += burst.spend(now)
+    return sent
+
+
+def test_probes_of_a_long_outage_are_few() -> None:
+    """An hour of outage costs some six hundred probes beyond the grid, not millions."""
+    assert 300 < spend_all(Burst(10), 3600 * SECOND) < 650
+
+
+def test_short_outage_is_seen_to_the_millisecond() -> None:
+    """In the first 50 ms there is a probe each millisecond."""
+    assert spend_all(Burst(10), 50 * MS) == 50
+
+
+def test_five_successes_end_it() -> None:
+    """A burst ends with the fifth success in a row, and a failure starts the count again."""
+    burst = Burst(10)
+    assert burst.trigger(0)
+    assert not burst.trigger(1)
+    for up in (True, True, True, True, False, True, True, True, True):
+        burst.saw(up=up)
+    assert burst.active
+    burst.saw(up=True)
+    assert not burst.active
+
+
+def test_budget_bounds_a_flapping_target() -> None:
+    """A target that flaps for ever cannot draw more than the budget and its refill."""
+    burst = Burst(10)
+    sent = 0
+    for now in range(0, 10 * SECOND, MS):
+        sent += burst.spend(now)
+
+    assert sent <= BUDGET + 10 * 10 + 1
+
+
+def test_grid_is_even_but_not_periodic() -> None:
+    """Moments are one slot apart, give or take the jitter, so that nothing periodic can hide between them."""
+    grid = Grid(0, 100, 0.5, random.Random(1))
+    moments = [grid.next() for _ in range(1000)]
+    steps = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+
+    assert min(steps) >= 10 * MS * (1 - JITTER)
+    assert max(steps) <= 10 * MS * (1 + JITTER)
+    assert len(set(steps)) > 900
+
+
+def test_missed_slots_are_counted() -> None:
+    """Slots that have passed are left out and counted, and the grid goes on in its phase."""
+    grid = Grid(0, 100, 0.0, random.Random(1))
+    grid.next()
+
+    assert grid.skip(55 * MS) == 5
+    assert 60 * MS <= grid.next() <= 62 * MS
+    assert grid.skip(61 * MS) == 0
