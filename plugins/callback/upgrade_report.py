@@ -12,12 +12,12 @@ version_added: 0.1.0
 author:
   - The openstack.upgrade_test contributors (@openstack)
 description:
-  - Appends every play and task (when, where, what, how it ended) and every outcome to the run directory, as they happen.
-    Arguments, results, variables and the environment are never recorded.
-  - While a task with C(async) and C(poll) runs, it prints what is new, such as tasks of a playbook that this task has started,
-    and targets that went down or came back.
-  - When a result of M(openstack.upgrade_test.verdict) has passed by, it writes C(report.html), C(summary.md), C(junit.xml) and
-    C(verdict.txt) into the run directory, and prints a summary at the end.
+  - Appends every play and task (when, where, what, how it ended) and every outcome to the run directory, as they
+    happen. Arguments, results, variables and the environment are never recorded.
+  - While a task with C(async) and C(poll) runs, it prints what is new, such as tasks of a playbook that this task
+    has started, and targets that went down or came back.
+  - When a result of M(openstack.upgrade_test.verdict) has passed by, it writes C(report.html), C(summary.md),
+    C(junit.xml) and C(verdict.txt) into the run directory, and prints a summary at the end.
   - With the environment variable E(UPGRADE_TEST_RUN_DIR) it records any playbook, such as those of a deployment tool.
 requirements:
   - enabled in the configuration, C(callbacks_enabled = openstack.upgrade_test.upgrade_report)
@@ -58,7 +58,7 @@ class CallbackModule(CallbackBase):
     def v2_playbook_on_play_start(self, play: Any) -> None:
         self.recorder.play_began(play)
 
-    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:  # noqa: ARG002 - given by name
         self.recorder.task_began(task)
 
     def v2_playbook_on_handler_task_start(self, task: Any) -> None:
@@ -88,8 +88,8 @@ class CallbackModule(CallbackBase):
     def v2_runner_item_on_failed(self, result: Any) -> None:
         self.recorder.item_ended(result)
 
-    def v2_runner_on_async_poll(self, result: Any) -> None:
-        self.recorder.polled(result)
+    def v2_runner_on_async_poll(self, result: Any) -> None:  # noqa: ARG002 - Ansible gives it
+        self.recorder.polled()
 
-    def v2_playbook_on_stats(self, stats: Any) -> None:
+    def v2_playbook_on_stats(self, stats: Any) -> None:  # noqa: ARG002 - Ansible gives it
         self.recorder.ended()

@@ -12,8 +12,10 @@ version_added: 0.1.0
 author:
   - The openstack.upgrade_test contributors (@openstack)
 description:
-  - A run is one folder that keeps all records of one upgrade. This module opens it, says which phase begins, and closes it.
-  - It runs on the controller. The callback P(openstack.upgrade_test.upgrade_report#callback) learns the folder from its result.
+  - A run is one folder that keeps all records of one upgrade. This module opens it, says which phase begins, and
+    closes it.
+  - It runs on the controller. The callback P(openstack.upgrade_test.upgrade_report#callback) learns the folder from
+    its result.
 options:
   state:
     description:
@@ -35,7 +37,8 @@ options:
     type: str
   phase:
     description:
-      - The phase that begins, with O(state=marked) or O(state=opened). A full run has V(before), V(upgrade) and V(after).
+      - The phase that begins, with O(state=marked) or O(state=opened). A full run has V(before), V(upgrade) and
+        V(after).
       - Other names are taken as parts of the upgrade.
     type: str
   mark:
@@ -181,7 +184,7 @@ def _imagined(params: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     return {**place, "state": OPEN, "phase": params["phase"] or "", **facts}
 
 
-def current(params: dict[str, Any], check: bool) -> tuple[bool, dict[str, Any]]:
+def current(params: dict[str, Any], _check: bool) -> tuple[bool, dict[str, Any]]:
     """Find a run."""
     return False, described(RunDirectory.find(params["runs_dir"], params["run_id"]))
 

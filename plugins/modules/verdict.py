@@ -12,8 +12,10 @@ version_added: 0.1.0
 author:
   - The openstack.upgrade_test contributors (@openstack)
 description:
-  - Evaluates the checklists of the upgrade tags for each service, from what a run directory holds, and writes C(results.json) there.
-  - The same run directory always gets the same results. The cloud is not asked, so this can be repeated at any time and place.
+  - Evaluates the checklists of the upgrade tags for each service, from what a run directory holds, and writes
+    C(results.json) there.
+  - The same run directory always gets the same results. The cloud is not asked, so this can be repeated at any time
+    and place.
   - What was not measured is V(NOT PROVEN), never good.
   - When it has passed by, the callback P(openstack.upgrade_test.upgrade_report#callback) writes the report.
   - Close the run first. A run that was not closed is reported as interrupted and never V(met).
@@ -60,8 +62,8 @@ options:
         default: ""
   fail_on:
     description:
-      - The task fails when the verdict is V(not_met), when it is V(not_met) or V(inconclusive), only when judging itself breaks
-        (V(error)), or V(never).
+      - The task fails when the verdict is V(not_met), when it is V(not_met) or V(inconclusive), only when judging
+        itself breaks (V(error)), or V(never).
     type: str
     choices: [not_met, inconclusive, error, never]
     default: not_met

@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,16 @@ def clock(moment: float) -> str:
     return time.strftime("%H:%M:%S", time.gmtime(moment))
 
 
+@dataclass(frozen=True, kw_only=True)
+class Down:
+    """A target that is down; ``felt`` when users feel it, and not only one of several instances is away."""
+
+    name: str
+    since: float
+    why: str
+    felt: bool
+
+
 class Progress:
     """Remembers what was said, so that each look returns only new lines."""
 
@@ -35,7 +46,7 @@ class Progress:
         self.run = run
         self._now = now
         self._offset = _size(run.path / EVENTS)
-        self._down: dict[str, float] = {}
+        self._down: dict[str, Down] = {}
         self._silent: set[str] = set()
         self._began = self._said = now()
         self._outages = 0
@@ -53,7 +64,9 @@ class Progress:
 
     def _still(self, now: float) -> str:
         minutes, seconds = divmod(int(now - self._began), 60)
-        state = f"{len(self._down)} targets down" if self._down else "all targets up"
+        felt, away = (sum(1 for one in self._down.values() if one.felt is kind) for kind in (True, False))
+        state = f"{felt} targets down" if felt else "all endpoints up"
+        state += f", {away} instances away" if away else ""
         outages = f", {self._outages} outages so far" if self._outages else ""
         return f"{clock(now)}  still running for {minutes} min {seconds:02d} s, {state}{outages}"
 
@@ -76,18 +89,21 @@ class Progress:
 
     def _states(self, now: float) -> list[str]:
         lines: list[str] = []
-        down: dict[str, str] = {}
+        down: dict[str, Down] = {}
         for path in sorted((self.run.path / "samples").glob("*/*/status.json")):
             status = _parsed(_content(path)) or {}
             lines += self._heartbeat(path, status, now)
-            down.update(_down(status))
+            down.update((one.name, one) for one in _down(status, now))
         for name in [name for name in self._down if name not in down]:
-            lines.append(f"{clock(now)}  UP    {name} after {now - self._down.pop(name):.0f} s")
-        for name, why in down.items():
+            gone = self._down.pop(name)
+            word = "UP  " if gone.felt else "back"
+            lines.append(f"{clock(now)}  {word}  {name} after about {now - gone.since:.0f} s")
+        for name, one in down.items():
             if name not in self._down:
-                self._down[name] = now
-                self._outages += 1
-                lines.append(f"{clock(now)}  DOWN  {name}{why}")
+                self._down[name] = one
+                self._outages += one.felt
+                word = "DOWN" if one.felt else "away"
+                lines.append(f"{clock(now)}  {word}  {name} since {clock(one.since)}{one.why}")
         return lines
 
     def _heartbeat(self, path: Path, status: Mapping[str, Any], now: float) -> list[str]:
@@ -118,23 +134,21 @@ def _task_line(event: Mapping[str, Any]) -> str:
     return f"{when}  task  {name}" if kind == "task" and status == "started" else ""
 
 
-def _down(status: Mapping[str, Any]) -> dict[str, str]:
-    """Return the targets that are down now, as a heartbeat tells them: names, or records with name, via and mode."""
-    return dict(_target(one) for one in _items(status.get("down")))
+def _down(status: Mapping[str, Any], now: float) -> list[Down]:
+    """Return the targets that are down now, as a heartbeat tells them."""
+    told = status.get("down")
+    records = [one for one in told if isinstance(one, Mapping)] if isinstance(told, list) else []
+    return [_target(one, now) for one in records]
 
 
-def _items(value: object) -> Iterable[Any]:
-    if isinstance(value, Mapping):
-        return [{"name": name, **(one if isinstance(one, Mapping) else {})} for name, one in value.items()]
-    return value if isinstance(value, list) else []
-
-
-def _target(one: object) -> tuple[str, str]:
-    if not isinstance(one, Mapping):
-        return str(one), ""
+def _target(one: Mapping[str, Any], now: float) -> Down:
+    via = str(one.get("via") or "")
     words = [str(one[key]) for key in ("name", "via", "mode") if one.get(key)]
-    why = str(one.get("kind") or one.get("detail") or "")
-    return " ".join(dict.fromkeys(words)), f" ({why})" if why else ""
+    lasted = one.get("for")
+    since = now - lasted if isinstance(lasted, (int, float)) else now
+    why = f" ({one['kind']})" if one.get("kind") else ""
+    felt = via == "public" or one.get("mode") not in ("new", "kept")  # else only one instance of several
+    return Down(name=" ".join(dict.fromkeys(words)), since=since, why=why, felt=felt)
 
 
 def _size(path: Path) -> int:

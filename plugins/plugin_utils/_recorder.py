@@ -60,7 +60,7 @@ class Recorder:
             self.timeline.verdict_passed = False
             self._report()
 
-    def polled(self, result: Any) -> None:
+    def polled(self) -> None:
         """Print what is new, while one long task runs."""
         if self.passive or self.timeline.run is None:
             return

@@ -28,6 +28,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._out
     GUEST,
     PUBLISHED,
     Trouble,
+    answers_in,
     baseline_failures,
     blind_spots,
     counts_against,
@@ -170,7 +171,7 @@ def finished(case: Case) -> Answer:
 def has_api(case: Case) -> Answer:
     """U1: a published endpoint that answered."""
     lanes = case.published()
-    answered = sum(lane.seen.counts.get("up", 0) for lane in lanes)
+    answered = sum(answers_in(lane.seen.counts) for lane in lanes)
     if answered:
         return passed(f"Its published endpoint answered {answered} times.", *_where(lanes))
     if lanes:
@@ -209,15 +210,22 @@ def data_kept(case: Case) -> Answer:
     return answer
 
 
+def _verified(case: Case) -> list[Outcome]:
+    """Return what verifying persistent resources said after the upgrade; removing them is another matter."""
+    return [one for one in case.outcomes("persistent_resource", AFTER) if one.check not in ("created", "removed")]
+
+
 def state_kept(case: Case) -> Answer:
     """U6: nothing that the cloud runs for its users changed its state; a server is proved by its guest's boot id."""
     answer = data_kept(case)
     if answer.result is not Result.PASS or case.service != "nova":
         return answer
-    boots = [one for one in case.outcomes("persistent_resource", AFTER) if "boot" in one.check]
-    if not any(one.status is Status.PASS for one in boots):
-        return unproven("Resources verify, but no guest's boot id was compared, so a reboot cannot be excluded.")
-    return passed(f"{answer.sentence[:-1]}; the guest kept its boot id.", *answer.evidence, *_quote(boots))
+    boots = [one for one in _verified(case) if "boot" in one.check]
+    missing = "Resources verify, but no guest's boot id was compared, so a reboot cannot be excluded."
+    told = _checked(boots, "comparisons of a guest's boot id", missing)
+    if told.result is Result.PASS:
+        return passed(f"{answer.sentence[:-1]}, and the guest kept its boot id.", *answer.evidence, *_quote(boots))
+    return unproven(missing) if told.result is Result.NOT_APPLICABLE else told
 
 
 def released(case: Case) -> Answer:
@@ -315,7 +323,7 @@ def _served(case: Case, window: Window) -> str:
         return "the API was not watched all that time"
     if all(any(_covers(one, window) for one in lane.seen.outages) for lane in lanes):
         return "the API was down all that time"
-    return "" if any(lane.seen.counts.get("up", 0) for lane in lanes) else "the API never answered"
+    return "" if any(answers_in(lane.seen.counts) for lane in lanes) else "the API never answered"
 
 
 def _covers(outage: Outage, window: Window) -> bool:
@@ -385,7 +393,7 @@ def no_failures(case: Case) -> Answer:
         return unproven(f"Not shown, because {blind[0]}.", *blind[1:])
     if usual:
         return unproven(f"{usual} requests failed before the upgrade, so this cloud cannot show it strictly.")
-    return passed(f"0 of {sum(lane.seen.counts.get('up', 0) for lane in lanes)} requests failed.", *_where(lanes))
+    return passed(f"0 of {sum(answers_in(lane.seen.counts) for lane in lanes)} requests failed.", *_where(lanes))
 
 
 def _kinds(case: Case) -> dict[str, int]:

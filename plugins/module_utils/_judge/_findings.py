@@ -243,6 +243,8 @@ def trouble_of(watcher: Watcher, facts: Facts) -> str:
     """Return what is wrong with an observer, or an empty text."""
     if watcher.trouble:
         return watcher.trouble
+    if watcher.status.get("log_error"):
+        return f"it could not write all of its log: {watcher.status['log_error']}"
     lanes = [one for one in facts.lanes if (one.observer, one.host) == (watcher.observer, watcher.host)]
     open_ended = [lane for lane in lanes if not lane.seen.ended]
     if open_ended or (not lanes and watcher.state != "ended"):

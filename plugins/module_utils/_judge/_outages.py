@@ -9,7 +9,7 @@ Note that this module util is PRIVATE to the collection. It can have breaking ch
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._facts import (
@@ -139,6 +139,11 @@ def counts_against(trouble: Trouble, facts: Facts) -> bool:
     return upgrade is None or trouble.end > upgrade.begin
 
 
+def answers_in(counts: Mapping[str, int]) -> int:
+    """Return how many probes were answered as expected, soon or slowly."""
+    return counts.get("up", 0) + counts.get("slow", 0)
+
+
 def blind_spots(lanes: Sequence[Lane], facts: Facts, policy: Policy) -> list[str]:
     """Return why these lanes cannot show that nothing happened; nothing means that they can."""
     if not lanes:
@@ -152,7 +157,7 @@ def _blind(lane: Lane, facts: Facts, policy: Policy) -> list[str]:
     outage = max((one.upper for one in seen.outages), default=0.0)
     checks = (
         (not seen.ended, f"{name} did not end by itself, so its last moments are missing"),
-        (not seen.counts.get("up", 0), f"{name} never got an answer, so it may have asked the wrong thing"),
+        (not answers_in(seen.counts), f"{name} never got an answer, so it may have asked the wrong thing"),
         (
             seen.coverage < policy.least_coverage,
             f"{name} covered {seen.coverage:.2%} of its time, {policy.least_coverage:.1%} are needed",

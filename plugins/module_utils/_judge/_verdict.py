@@ -82,7 +82,7 @@ def judge(facts: Facts, policy: Policy) -> dict[str, Any]:
         "validators": _validators(facts),
         "resources": tally(facts.resources),
         "observers": [_observer(facts, watcher) for watcher in facts.watchers],
-        "services": {case.service: _service(case) for case in cases},
+        "services": [_service(case) for case in cases],
         "unreadable": dict(facts.unreadable),
         "policy": {**asdict(policy), "attestations": [asdict(one) for one in policy.attestations]},
     }
@@ -146,32 +146,41 @@ def _overall(claims: Sequence[Mapping[str, Any]]) -> str:
     return _worst(claim["verdict"] for claim in claims if claim["asked"])
 
 
-def _sentence(tag: str, verdict: str, given: Answers, own: Sequence[Requirement], facts: Facts) -> str:
+def _sentence(tag: str, verdict: str, given: Answers, own: Sequence[Requirement], case_facts: Facts) -> str:
     """Say in one line what decided a claim: the failures, or what is good and what is missing."""
     if not given:
         return "Nothing was recorded of any service."
     measured = [one for one in own if one.kind == "measured"]
     bad = [
-        (service, one.id, by_id[one.id])
-        for service, by_id in given.items()
+        (name, one.id, by_id[one.id])
         for one in measured
+        for name, by_id in given.items()
         if _is(by_id, one, Result.FAIL)
     ]
     if bad:
-        services = list(dict.fromkeys(service for service, _id, _answer in bad))
-        return f"{', '.join(services)}: {bad[0][2].sentence} ({bad[0][1]})"
-    derived = [
-        one.id for one in own if one.kind == "derived" for by_id in given.values() if _is(by_id, one, Result.FAIL)
-    ]
-    if verdict == NOT_MET and derived:
-        return "A tag below it is not met."
+        return _failures(bad)
+    if verdict == NOT_MET:
+        below = [one.id for one in own if one.kind == "derived"]
+        return next(
+            by_id[one].sentence for one in below for by_id in given.values() if by_id[one].result is Result.FAIL
+        )
     missing = [one.id for one in measured if any(_is(by_id, one, Result.NOT_PROVEN) for by_id in given.values())]
-    lead = _lead(tag, given, facts)
+    lead = _lead(tag, given, case_facts)
     if missing:
         return f"{lead}Not proven: {', '.join(missing)}."
-    return lead.strip() or (
-        "Everything it asks for was seen." if verdict == MET else "The tags below it are not proven."
-    )
+    if verdict == MET:
+        return lead.strip() or "Everything it asks for was seen."
+    return f"{lead}{'The run was interrupted.' if _interrupted(case_facts) else 'What it builds on is not proven.'}"
+
+
+def _failures(bad: Sequence[tuple[str, str, Answer]]) -> str:
+    """Name the services of the first failed requirement, and say what one of them is told."""
+    first = bad[0][1]
+    here = [(service, answer) for service, one, answer in bad if one == first]
+    also = list(dict.fromkeys(service for service, one, _answer in bad if service not in dict(here)))
+    others = [service for service, _answer in here[1:]] + also
+    text = f"{here[0][0]}: {here[0][1].sentence}"
+    return f"{text} Also {', '.join(others)}." if others else text
 
 
 def _is(by_id: Mapping[str, Answer], requirement: Requirement, result: Result) -> bool:
@@ -217,6 +226,11 @@ def _short(finding: Mapping[str, Any]) -> str:
     return f"{finding['subject']}: {finding['what']}"[:160]
 
 
+def probes(counts: Mapping[str, int]) -> int:
+    """Return how many probes said something about their target."""
+    return sum(counts.get(key, 0) for key in ("up", "slow", "down"))
+
+
 def _lane(lane: Lane) -> dict[str, Any]:
     seen, target = lane.seen, lane.seen.target
     fields = ("begin", "end", "lower", "upper", "failures", "kinds", "detail")
@@ -227,6 +241,8 @@ def _lane(lane: Lane) -> dict[str, Any]:
         **{key: getattr(seen, key) for key in ("begin", "end", "interval", "coverage", "longest_gap", "ended")},
         "published": lane.published,
         "counts": dict(seen.counts),
+        "probes": probes(seen.counts),
+        "kept_resets": getattr(seen, "kept_resets", 0),
         "latency_ms": dict(seen.latency_ms),
         "outages": [{key: getattr(outage, key) for key in fields} for outage in seen.outages],
     }
@@ -266,6 +282,7 @@ def _observer(facts: Facts, watcher: Any) -> dict[str, Any]:
         "trouble": trouble_of(watcher, facts),
         "lanes": len(lanes),
         "counts": dict(sorted(counts.items())),
+        "probes": probes(counts),
         "coverage": min((seen.coverage for seen in lanes), default=None),
         "longest_gap": max((seen.longest_gap for seen in lanes), default=None),
         "per_second": round(sum(1 / seen.interval for seen in lanes if seen.interval), 3),
@@ -278,6 +295,7 @@ def _service(case: Case) -> dict[str, Any]:
     worst = [one.worst.outage for one in felt]
     survived = [one for one in case.troubles if (one.service, one.where) == (case.service, "instance")]
     return {
+        "name": case.service,
         "watched": bool(lanes),
         "outages": sum(1 for one in felt if not one.blip),
         "failed_requests": sum(one.failures for one in felt),
@@ -286,7 +304,7 @@ def _service(case: Case) -> dict[str, Any]:
         "downtime_upper": round(sum(one.upper for one in worst), 3),
         "longest_gap": max((lane.seen.longest_gap for lane in lanes), default=None),
         "coverage": min((lane.seen.coverage for lane in lanes), default=None),
-        "requests": sum(lane.seen.counts.get("up", 0) + lane.seen.counts.get("down", 0) for lane in lanes),
+        "requests": sum(probes(lane.seen.counts) for lane in lanes),
         "survived_failovers": len(survived),
         "instances": case.facts.timeline.instances(case.service),
     }

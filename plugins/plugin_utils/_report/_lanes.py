@@ -88,7 +88,8 @@ def chart(results: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> Ch
     if end <= begin:
         return None
     scale = Scale(begin, end)
-    services = list(dict.fromkeys([*results["services"], *(lane["service"] for lane in results["lanes"])]))
+    services = [one["name"] for one in results["services"]]
+    services += sorted({lane["service"] for lane in results["lanes"]} - set(services))
     groups = [
         Group(name="deployment", rows=tuple(_deployment(scale, events))),
         *(Group(name=service, rows=tuple(_service(scale, service, results))) for service in services),
@@ -207,7 +208,7 @@ def _total(lane: Mapping[str, Any], felt: bool) -> tuple[str, str]:
         words.append(f"{blips} failed")
     if words:
         return " + ".join(words), "bad" if felt else "quiet"
-    if not lane["counts"].get("up"):
+    if lane["probes"] == lane["counts"].get("down", 0):
         return "no answer seen", "unsure"
     return f"none over {duration(lane['longest_gap'])}", "good" if lane["ended"] else "unsure"
 

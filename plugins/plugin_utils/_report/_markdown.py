@@ -84,7 +84,8 @@ def _services(results: Mapping[str, Any]) -> Iterator[str]:
     yield from _table(
         "service", "outages", "longest", "downtime", "failed requests", "survived failovers", "no outage longer than"
     )
-    for name, one in results["services"].items():
+    for one in results["services"]:
+        name = one["name"]
         if not one["watched"]:
             yield _row(name, "not watched", "", "", "", "", "")
             continue

@@ -63,7 +63,7 @@ def title(run: Mapping[str, Any]) -> str:
 def facts(results: Mapping[str, Any]) -> list[str]:
     """Return the few words under the title: what, where, how long, how many requests."""
     run = results["run"]
-    requests = sum(sum(lane["counts"].get(key, 0) for key in ("up", "down")) for lane in results["lanes"])
+    requests = sum(lane["probes"] for lane in results["lanes"])
     length = (run.get("ended") or 0) - (run.get("started") or 0)
     words = [run.get("driver"), f"cloud {run['cloud']}" if run.get("cloud") else "", f"run {run.get('run_id', '?')}"]
     words += [duration(length) if length > 0 else "", f"{number(requests)} requests" if requests else ""]
