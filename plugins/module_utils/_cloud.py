@@ -271,7 +271,7 @@ class Cloud:
         """Say why there was no answer; a token that cannot be renewed is one of the reasons."""
         if getattr(problem, "http_status", 0):
             return http_error(what, int(problem.http_status), str(problem))  # type: ignore[attr-defined]
-        return UnreachableError(f"{what} got no answer: {_one_line(problem)}")
+        return UnreachableError(f"{what} got no answer: {_cause(problem)}")
 
     def _here(self, point: Mapping[str, Any]) -> bool:
         return not self.region_name or point.get("region_id", point.get("region")) in (self.region_name, None, "")
@@ -374,7 +374,7 @@ def _readable(path: Path) -> Path:
 def _unknown_cloud(access: Access, names: Sequence[str], found: str | None, searched: Iterable[str]) -> str:
     """Say which clouds there are and where they were looked for."""
     if not found:
-        files = ", ".join(str(file) for file in searched)
+        files = ", ".join(dict.fromkeys(str(file) for file in searched))
         return (
             f"cloud: no clouds.yaml was found, so there is no cloud {access.cloud!r}. Searched {files}. "
             "Write one, or name it with clouds_yaml."
@@ -396,7 +396,9 @@ def _authenticate(access: Access, region: Any, session: Any) -> None:
 
 def _refusal(cloud: str, url: str, problem: Exception) -> CloudError:
     """Turn keystoneauth's error into one line that says what to do."""
-    text = _one_line(problem)
+    from keystoneauth1 import exceptions
+
+    text = _cause(problem)
     status = int(getattr(problem, "http_status", 0) or 0)
     lowered = text.lower()
     if status in (401, 403):
@@ -405,7 +407,7 @@ def _refusal(cloud: str, url: str, problem: Exception) -> CloudError:
             "check user, password, project and domain names in clouds.yaml.",
             status,
         )
-    if "ssl" in lowered or "certificate" in lowered:
+    if "tls" in lowered or "ssl" in lowered or "certificate" in lowered:
         return UnreachableError(
             f"Cloud {cloud!r}: the TLS connection to {url} failed: {text} "
             "Name the authority's certificate with ca_cert (cacert in clouds.yaml), or correct auth_url."
@@ -418,7 +420,7 @@ def _refusal(cloud: str, url: str, problem: Exception) -> CloudError:
         return MissingError(
             f"Cloud {cloud!r}: {url} answers HTTP 404, so it is not Keystone: auth_url usually ends in /v3.", status
         )
-    if any(sign in lowered for sign in ("unable to establish connection", "timed out", "failure", "connection")):
+    if isinstance(problem, exceptions.ConnectionError) or _says_unreachable(str(problem)):
         return UnreachableError(
             f"Cloud {cloud!r}: auth_url {url} is unreachable: {text} Check the URL, the network and that Keystone runs."
         )
@@ -430,6 +432,25 @@ def _quote(text: str) -> str:
     match = re.search(r'"(?:message|faultstring|detail)"\s*:\s*"((?:[^"\\]|\\.)+)"', text)
     plain = match[1] if match else re.sub(r"<[^>]+>", " ", text)
     return _one_line(plain.replace("\\n", " ")) or "no text"
+
+
+def _says_unreachable(text: str) -> bool:
+    """Whether keystoneauth wrapped a failed connection into another error, as its discovery does."""
+    return any(sign in text.lower() for sign in ("unable to establish connection", "timed out", "connect failure"))
+
+
+def _cause(problem: object) -> str:
+    """Return what went wrong below all that the libraries have wrapped around it: ``Connection refused.``."""
+    text = str(problem)
+    for pattern in (
+        r"\[SSL: [A-Z_]+\] ([^(\n\"']+)",
+        r"\[Errno -?\d+\] ([^'\")\n]+)",
+        r"((?:read|connect)? ?timed out)",
+    ):
+        found = re.findall(pattern, text)
+        if found:
+            return _one_line(found[-1].strip().capitalize() if "SSL" not in pattern else f"TLS: {found[-1].strip()}")
+    return _one_line(text)
 
 
 def _one_line(problem: object) -> str:

@@ -37,7 +37,7 @@ def check_rate(rate: float | None, profile: str) -> float:
 
 def check_positive(value: float, option: str, *, zero: bool = False) -> float:
     """A number of seconds."""
-    if value < 0 or (value == 0 and not zero):
+    if not 0 <= value < float("inf") or (value == 0 and not zero):
         raise ProbeError(f"{option}: must be {'0 or more' if zero else 'more than 0'} seconds, not {value:g}")
     return float(value)
 

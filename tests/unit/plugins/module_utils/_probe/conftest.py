@@ -127,6 +127,7 @@ class TruthServer(socketserver.ThreadingTCPServer):
                 connection.shutdown(socket.SHUT_RDWR)
 
     def listen_again(self) -> None:
+        """The listener is back on the same port."""
         self.socket = socket.socket()
         self.server_bind()
         self.server_activate()

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._burst import BUDGET, Burst
@@ -60,7 +61,7 @@ def test_grid_is_even_but_not_periodic() -> None:
     """Moments are one slot apart, give or take the jitter, so that nothing periodic can hide between them."""
     grid = Grid(0, 100, 0.5, random.Random(1))
     moments = [grid.next() for _ in range(1000)]
-    steps = [later - earlier for earlier, later in zip(moments, moments[1:], strict=False)]
+    steps = [later - earlier for earlier, later in itertools.pairwise(moments)]
 
     assert min(steps) >= 10 * MS * (1 - JITTER)
     assert max(steps) <= 10 * MS * (1 + JITTER)
