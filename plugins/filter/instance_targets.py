@@ -12,7 +12,8 @@ version_added: 0.1.0
 description:
   - The published endpoint of a service says what users see; its instances, asked directly, say where it came from.
   - Returns one target for each instance, in the form that M(openstack.upgrade_test.api_uptime) takes. What is asked,
-    and what answer counts as up, is taken from the published endpoint of the same service.
+    and what answer counts as up, is taken from the published endpoint of the same service. An address with a path of its
+    own is asked as it is, and any good status counts as up there.
 positional: _input, instances
 options:
   _input:
@@ -21,7 +22,7 @@ options:
     elements: dict
     required: true
   instances:
-    description: The instances, each with C(service), C(host) and C(url), which is the address without a path.
+    description: The instances, each with C(service), C(host) and C(url), usually without a path.
     type: list
     elements: dict
     required: true
@@ -74,7 +75,11 @@ def _target(instance: Mapping[str, Any], published: Mapping[str, Mapping[str, An
         )
     model = published[service]
     url = _same_question(str(instance["url"]), str(model["url"]))
-    return {**model, "name": f"{service} {host}", "via": host, "url": url}
+    target = {**model, "name": f"{service} {host}", "via": host, "url": url}
+    if urlsplit(url).path.strip("/") != urlsplit(str(model["url"])).path.strip("/"):
+        # Another question has another answer.
+        target.pop("expect", None)
+    return target
 
 
 def _same_question(address: str, question: str) -> str:

@@ -12,7 +12,7 @@ version_added: 0.1.0
 description:
   - Looks through the names of all variables that begin with C(upgrade_test_), those of the current host and those of
     the hosts that are named as terms, and returns a sentence for each that no role of this collection knows.
-  - The names that exist are read from the argument specifications of the collection's roles.
+  - The names that exist are read from the argument specifications and the defaults of the collection's roles.
 options:
   _terms:
     description: Names of inventory hosts whose variables are checked too.

@@ -5,7 +5,7 @@
 """Which variables the roles know, and which of a user's variables they do not.
 
 Ansible takes any variable, so a misspelt one is silently ignored and the test runs with a default that nobody
-wanted. The roles' argument specifications say which names exist.
+wanted. The roles' argument specifications and defaults say which names exist.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ PREFIX = "upgrade_test_"
 
 
 def known_variables(roles: Path) -> frozenset[str]:
-    """Return the names of all options in `roles/*/meta/argument_specs.yml`."""
-    return frozenset(name for path in sorted(roles.glob("*/meta/argument_specs.yml")) for name in _options(path))
+    """Return the names of all options in `roles/*/meta/argument_specs.yml` and of all in `roles/*/defaults/main.yml`."""
+    described = {name for path in roles.glob("*/meta/argument_specs.yml") for name in _options(path)}
+    return frozenset(described.union(*(_document(path) for path in roles.glob("*/defaults/main.yml"))))
 
 
 def complaints(names: Iterable[str], known: frozenset[str]) -> list[str]:
@@ -37,8 +38,11 @@ def _hint(name: str, known: frozenset[str]) -> str:
 
 
 def _options(path: Path) -> Iterator[str]:
+    for entry_point in _document(path).get("argument_specs", {}).values():
+        yield from entry_point.get("options", {})
+
+
+def _document(path: Path) -> dict[str, Any]:
     import yaml  # lazy: `ansible-doc` must work without loading anything
 
-    document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    for entry_point in document.get("argument_specs", {}).values():
-        yield from entry_point.get("options", {})
+    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}

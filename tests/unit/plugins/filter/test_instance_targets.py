@@ -35,10 +35,18 @@ def test_an_instance_is_asked_the_same_question() -> None:
 
 
 def test_an_address_with_a_path_keeps_it() -> None:
-    """An operator who gives a whole URL is taken at his word."""
-    (target,) = instance_targets([NOVA], [instance(url="http://10.0.0.11/compute/v2.1")])
+    """An operator who gives a whole URL is taken at his word, and not judged by the answer to another question."""
+    (target,) = instance_targets([NOVA], [instance(url="http://10.0.0.11/healthcheck")])
 
-    assert target["url"] == "http://10.0.0.11/compute/v2.1"
+    assert target["url"] == "http://10.0.0.11/healthcheck"
+    assert "expect" not in target
+
+
+def test_an_address_with_the_same_path_expects_the_same() -> None:
+    """A whole URL that asks the same is judged by the same answer."""
+    (target,) = instance_targets([NOVA], [instance(url="http://10.0.0.11:8774/v2.1/")])
+
+    assert target["expect"] == NOVA["expect"]
 
 
 def test_a_service_that_nobody_publishes_is_refused() -> None:

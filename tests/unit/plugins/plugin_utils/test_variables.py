@@ -62,7 +62,13 @@ def test_every_default_is_documented() -> None:
     """A variable with a default in a role is described in an argument specification, or users could not set it."""
     import yaml
 
-    known = known_variables(ROLES)
+    described = [path.read_text() for path in ROLES.glob("*/meta/argument_specs.yml")]
+    known = {
+        name
+        for text in described
+        for spec in yaml.safe_load(text)["argument_specs"].values()
+        for name in spec["options"]
+    }
     names = {name for path in ROLES.glob("*/defaults/main.yml") for name in yaml.safe_load(path.read_text()) or {}}
 
     assert {name for name in names if name.startswith("upgrade_test_")} - known == set()
