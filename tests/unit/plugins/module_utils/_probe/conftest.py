@@ -11,13 +11,13 @@ import socket
 import socketserver
 import ssl
 import struct
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import hypothesis
 import pytest
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log import LogWriter
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import LaneSpec
@@ -28,9 +28,10 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._rea
     read_observations,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._sampler import Sampler
+from hypothesis.configuration import set_hypothesis_home_dir
 
-hypothesis.settings.register_profile("tree", database=None)
-hypothesis.settings.load_profile("tree")
+# Neither examples nor caches belong into the tree.
+set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")
 
 RESET = struct.pack("ii", 1, 0)
 

@@ -1,0 +1,213 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Observers as processes: how they end, and what is left when they are not allowed to."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe import _observer
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._control import (
+    judge_status,
+    note_failure,
+    report,
+    stop,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import ProbeError
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._reader import read_observations
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import ProbeError
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._observer import Plan, observe
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._options import api_lanes
+lanes = api_lanes([{"name": "t", "url": sys.argv[2]}], ["new", "kept"], float(sys.argv[3]))
+try:
+    observe(Plan(directory=Path(sys.argv[1]), timeout=1, slow_after=0.2), lanes)
+except ProbeError as error:
+    sys.exit(str(error))
+"""
+
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(tmp_path: Path, server: Any) -> Iterator[Start]:
+    """Start an observer of the server and wait for its heartbeat."""
+    processes = []
+
+    def begin(rate: float = 50, wait: bool = True) -> subprocess.Popen[str]:
+        before = (report(tmp_path)["started"], server.requests)
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path), server.url, str(rate)]
+        process = subprocess.Popen(
+            command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}
+        )
+        processes.append(process)
+        while wait and (report(tmp_path)["started"] == before[0] or server.requests < before[1] + 10):
+            assert process.poll() is None, process.stderr.read() if process.stderr else ""
+            time.sleep(0.01)
+        return process
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def test_stop_file_ends_it(tmp_path: Path, start: Start) -> None:
+    """Stopping waits for the last record; a second time changes nothing."""
+    start()
+    running = report(tmp_path)
+    began = time.monotonic()
+    ended, changed = stop(tmp_path, 10)
+    took = time.monotonic() - began
+    again, changed_again = stop(tmp_path, 10)
+
+    assert running["state"] == "running"
+    assert (ended["state"], changed) == ("ended", True)
+    assert took < 2
+    assert (again["state"], changed_again) == ("ended", False)
+    assert ended["samples"] > 10
+    assert not (tmp_path / "stop").exists()
+    assert all(observation.ended for observation in read_observations(tmp_path))
+
+
+def test_sigterm_ends_it(tmp_path: Path, start: Start) -> None:
+    """SIGTERM is a proper end."""
+    process = start()
+    process.terminate()
+
+    assert process.wait(10) == 0
+    assert report(tmp_path)["state"] == "ended"
+    assert read_observations(tmp_path)[0].ended
+
+
+def test_killed_observer_is_lost_and_stopping_it_does_not_wait(tmp_path: Path, start: Start) -> None:
+    """After SIGKILL the state is lost, at once; the samples are there, and the observation has no end record."""
+    process = start()
+    process.kill()
+    process.wait()
+    began = time.monotonic()
+    found, _changed = stop(tmp_path, 60)
+
+    assert time.monotonic() - began < 1
+    assert found["state"] == "lost"
+    assert "process is gone" in found["message"]
+    observations = read_observations(tmp_path)
+    assert not any(observation.ended for observation in observations)
+    assert all(observation.counts["up"] > 0 for observation in observations)
+
+
+def test_no_answer_is_lost_by_a_kill(tmp_path: Path, start: Start, server: Any) -> None:
+    """Whatever the moment of a SIGKILL, at most what was under way is missing, and the log goes on afterwards."""
+    source = random.Random(5)
+    for _ in range(5):
+        process = start(rate=200)
+        time.sleep(source.random() / 5)
+        process.kill()
+        process.wait()
+        time.sleep(0.05)
+        seen = sum(sum(observation.counts.values()) for observation in read_observations(tmp_path))
+        void = sum(observation.counts["void"] for observation in read_observations(tmp_path))
+
+        # Answered probes of the last turn may not have been written yet: one turn's worth of each lane.
+        assert seen - void >= server.requests - 5 * 4
+        assert all(not observation.outages for observation in read_observations(tmp_path))
+
+
+def test_stopped_process_is_void(tmp_path: Path, start: Start) -> None:
+    """An observer that was asleep blames nobody: no outage, nothing slow, but less coverage."""
+    process = start()
+    for _ in range(3):
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.5)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.3)
+    stop(tmp_path, 10)
+
+    for observation in read_observations(tmp_path):
+        assert observation.outages == ()
+        assert (observation.counts["down"], observation.counts["slow"]) == (0, 0)
+        assert observation.counts["void"] > 40
+        assert observation.longest_gap > 0.45
+
+
+def test_one_observer_a_folder(tmp_path: Path, start: Start) -> None:
+    """A second observer in the same folder is refused and disturbs nothing."""
+    start()
+    second = start(wait=False)
+    _out, error = second.communicate(timeout=10)
+
+    assert second.returncode == 1
+    assert "another observer is already running" in error
+    assert report(tmp_path)["state"] == "running"
+
+
+def test_stop_file_from_another_time_is_ignored(tmp_path: Path, start: Start) -> None:
+    """A stop file left from long ago does not end a new observer."""
+    (tmp_path / "stop").touch()
+    os.utime(tmp_path / "stop", (1, 1))
+    start()
+
+    assert report(tmp_path)["state"] == "running"
+
+
+@pytest.mark.parametrize(
+    ("status", "alive", "state", "words"),
+    [
+        (None, False, "lost", "never started"),
+        ({"state": "failed", "message": "targets: bad"}, False, "lost", "targets: bad"),
+        ({"state": "ended", "time": 1}, False, "ended", "last record"),
+        ({"state": "running", "time": 90}, False, "lost", "10 s old"),
+        ({"state": "running", "time": 99}, True, "running", "is running"),
+        ({"state": "running", "time": 1}, True, "running", "99 s old"),
+    ],
+)
+def test_judgement_of_a_heartbeat(status: Any, alive: bool, state: str, words: str) -> None:
+    """Each heartbeat has one meaning."""
+    found, message = judge_status(status, alive=alive, now=100)
+
+    assert found == state
+    assert words in message
+
+
+def test_observer_that_does_not_end_is_an_error(tmp_path: Path) -> None:
+    """When the time is over the error names the option; nothing waits for ever."""
+    times = iter(range(100))
+    (tmp_path / "status.json").write_text("{}")
+    with pytest.raises(ProbeError, match=r"timeout: the observer in .* has not ended within 5 s"):
+        stop(
+            tmp_path,
+            5,
+            look=lambda _directory: {"state": "running", "message": "it runs"},
+            sleep=lambda _seconds: None,
+            clock=lambda: float(next(times)),
+        )
+
+
+def test_reused_pid_is_not_the_observer(tmp_path: Path) -> None:
+    """A process that only has the same number is not taken for the observer."""
+    status = {"state": "running", "time": time.time(), **_observer.identity(), "pid_start": 1}
+    (tmp_path / "status.json").write_text(json.dumps(status))
+
+    assert report(tmp_path)["state"] == "lost"
+
+
+def test_reason_of_a_failed_start_is_kept(tmp_path: Path) -> None:
+    """Nobody listens to a background task: why it did not start is found where its state is."""
+    note_failure(tmp_path / "new", "targets[0]: 'url' is missing")
+
+    assert "targets[0]: 'url' is missing" in report(tmp_path / "new")["message"]

@@ -1,0 +1,92 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""api_uptime as a task: options in, a short result out."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.openstack.upgrade_test.plugins.modules import api_uptime
+
+
+class Hello(http.server.BaseHTTPRequestHandler):
+    """Says hello."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Answer."""
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, *_arguments: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A healthy server."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hello)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_address[1]}/"
+    server.shutdown()
+    server.server_close()
+
+
+def run(capsys: pytest.CaptureFixture[str], **options: Any) -> dict[str, Any]:
+    """The result of the module."""
+    with patch_module_args(options), pytest.raises(SystemExit):
+        api_uptime.main()
+    result: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return result
+
+
+def test_observes_and_sums_up(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The result says how the observer ended and what it saw, in both modes."""
+    target = {"name": "a", "service": "keystone", "via": "public", "url": url, "expect": {"body": "hello"}}
+    result = run(capsys, targets=[target], directory=str(tmp_path), duration=0.5, rate=50)
+
+    assert result["changed"] is False
+    assert result["observer"]["state"] == "ended"
+    assert [observation["target"]["mode"] for observation in result["observations"]] == ["new", "kept"]
+    for observation in result["observations"]:
+        assert observation["outages"] == []
+        assert observation["counts"]["up"] > 5
+
+
+def test_check_mode_sends_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In check mode the targets are listed and nothing happens."""
+    target = {"name": "a", "url": "http://127.0.0.1:1/"}
+    result = run(capsys, targets=[target], directory=str(tmp_path / "new"), _ansible_check_mode=True)
+
+    assert "would send 20 probes per second to 2 targets" in result["observer"]["message"]
+    assert not (tmp_path / "new").exists()
+
+
+def test_mistake_is_one_line_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A mistake fails the task with the option's name, and is found in the heartbeat of the background task."""
+    result = run(capsys, targets=[{"name": "a"}], directory=str(tmp_path))
+
+    assert result["failed"]
+    assert result["msg"] == "targets[0]: 'url' is missing"
+    assert json.loads((tmp_path / "status.json").read_text())["message"] == result["msg"]
+
+
+def test_mistake_in_check_mode_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Check mode finds mistakes too, without a trace."""
+    result = run(capsys, targets=[], directory=str(tmp_path), _ansible_check_mode=True)
+
+    assert result["msg"] == "targets: name at least one target"
+    assert list(tmp_path.iterdir()) == []
