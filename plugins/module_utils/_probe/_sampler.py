@@ -41,6 +41,7 @@ STALL = 100_000_000
 """Nanoseconds by which a turn may be late before failures in flight are put down to the observer itself."""
 TICK = SECOND // 5
 
+_UP = Kind.UP
 _MOST_LATE = 0xFFFF
 _MOST_SENT = 0x7FFFFFFF
 
@@ -131,21 +132,35 @@ class Sampler:
         probe.carrier = None
         lane = probe.lane
         lane.in_flight -= 1
+        if kind is _UP:
+            self._succeeded(lane, probe)
+        else:
+            kind = self._failed(lane, probe, kind, end)
+        self._record(probe, kind, end, status)
+
+    @staticmethod
+    def _succeeded(lane: Lane, probe: Probe) -> None:
+        if not probe.flags & FLAG_BURST:
+            lane.up += 1
+        if lane.burst.active:
+            lane.burst.saw(up=True)
+        if probe.sent > lane.down_since:
+            lane.down_since = 0
+
+    def _failed(self, lane: Lane, probe: Probe, kind: Kind, end: int) -> Kind:
+        """Count and look closer; returns the kind, which is void when the observer is to blame."""
         if kind.is_down:
             kind = self._excuse(probe, kind, end)
-        self._record(probe, kind, end, status)
-        if not probe.flags & FLAG_BURST:
-            self._count(lane, kind)
-        if kind.is_down:
-            lane.down_since = lane.down_since or probe.sent
-            lane.last_kind = kind
-            lane.burst.saw(up=False)
-            self.alarm(lane)
-        elif kind == Kind.UP:
-            if probe.sent > lane.down_since:
-                lane.down_since = 0
-            if lane.burst.active:
-                lane.burst.saw(up=True)
+        counted = not probe.flags & FLAG_BURST
+        if kind.is_void:
+            lane.void += counted
+            return kind
+        lane.down += counted
+        lane.down_since = lane.down_since or probe.sent
+        lane.last_kind = kind
+        lane.burst.saw(up=False)
+        self.alarm(lane)
+        return kind
 
     def _excuse(self, probe: Probe, kind: Kind, end: int) -> Kind:
         """A failure that the observer's own trouble can have made is void."""
@@ -154,15 +169,6 @@ class Sampler:
         if kind in UNANSWERED and self._canary is not None and not self._canary.fit(probe.sent, end):
             return Kind.VOID_CANARY
         return kind
-
-    @staticmethod
-    def _count(lane: Lane, kind: Kind) -> None:
-        if kind == Kind.UP:
-            lane.up += 1
-        elif kind.is_void:
-            lane.void += 1
-        else:
-            lane.down += 1
 
     def _record(self, probe: Probe, kind: Kind, end: int, status: int) -> None:
         sent = probe.sent

@@ -62,6 +62,7 @@ class Waiter:
         self._epoll = select.epoll()
         self.register = self._epoll.register
         self.unregister = self._epoll.unregister
+        self._armed = 0
         self._setting = _TimerSetting()
         self._reference = ctypes.byref(self._setting)
         self._timer = self._open_timer()
@@ -81,10 +82,16 @@ class Waiter:
         """The events that are there, or that come before the monotonic moment, as (descriptor, mask)."""
         if self._timer < 0:
             return self._select(until)
-        value = self._setting.value
-        value.seconds, value.nanoseconds = divmod(max(until, 1), SECOND)
-        self._settime(self._timer, 1, self._reference, None)
-        return self._epoll.poll()
+        if until != self._armed:
+            self._armed = until
+            value = self._setting.value
+            value.seconds, value.nanoseconds = divmod(max(until, 1), SECOND)
+            self._settime(self._timer, 1, self._reference, None)
+        events = self._epoll.poll()
+        for descriptor, _mask in events:
+            if descriptor == self._timer:
+                self._armed = 0
+        return events
 
     def _select(self, until: int) -> list[tuple[int, int]]:
         left = (until - time.monotonic_ns()) / SECOND
