@@ -416,9 +416,10 @@ def _refusal(cloud: str, url: str, problem: Exception) -> CloudError:
         return BrokenError(
             f"Cloud {cloud!r}: Keystone at {url} answers HTTP {status}: {text} Look at Keystone's own log.", status
         )
-    if status == 404:
+    if status == 404 or "v2 authentication" in text:  # what keystoneauth says of another service's versions
         return MissingError(
-            f"Cloud {cloud!r}: {url} answers HTTP 404, so it is not Keystone: auth_url usually ends in /v3.", status
+            f"Cloud {cloud!r}: {url} answers, but not as Keystone does: correct auth_url, which usually ends in /v3.",
+            404,
         )
     if isinstance(problem, exceptions.ConnectionError) or _says_unreachable(str(problem)):
         return UnreachableError(

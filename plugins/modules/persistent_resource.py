@@ -109,6 +109,11 @@ resources:
   type: dict
   sample:
     server: {id: 3f0c, name: upgrade-test-20261120T091300Z-7f3a-server, floating_ip: 172.24.4.17, http_url: "http://172.24.4.17/"}
+removed:
+  description: Names of the resources that were removed.
+  returned: always, unless the cloud could not be reached
+  type: list
+  elements: str
 msg:
   description: How many checks ended how, with the first that failed.
   returned: always
@@ -163,7 +168,8 @@ def run(module: AnsibleModule) -> None:
     if module.check_mode and params["state"] != "verified":
         module.exit_json(**foresee(shop, services, params["state"]))
     resources = work(shop, services, params["state"])
-    finish(module, shop.outcomes, changed=shop.changed, resources=resources)
+    more = {"msg": f"Removed {len(shop.removed)} resources."} if not shop.outcomes else {}
+    finish(module, shop.outcomes, changed=shop.changed, resources=resources, removed=shop.removed, **more)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import time as clock
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import Any
@@ -31,6 +32,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import Service
 
 VALIDATOR = "persistent_resource"
+PATIENCE = 30  # seconds in which something whose creation was not answered has to appear
 NAME_PREFIX = "upgrade-test-"
 
 
@@ -154,6 +156,7 @@ class Workshop:
     options: Options
     phase: str = ""
     outcomes: list[Outcome] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
     changed: bool = False
 
     @property
@@ -228,8 +231,24 @@ class Sample:
         self.shop.changed = True
         there = kind.all(api, name) if known else []
         self.shop.journal.write("intent", item, self.cloud.project_id)
-        made = there[0] if there else kind.create(api, {kind.named: name, **body})
+        made = there[0] if there else self._create(kind, {kind.named: name, **body}, api)
         return self.note(replace(item, id=str(made["id"])))
+
+    def _create(self, kind: Kind, body: Mapping[str, Any], api: Api) -> dict[str, Any]:
+        """Make one resource. When no answer comes, it may have been made all the same: then it appears by its name."""
+        try:
+            return kind.create(api, body)
+        except UnreachableError:
+            found: list[dict[str, Any]] = []
+
+            def appears() -> bool:
+                with suppress(UnreachableError, BrokenError):
+                    found.extend(kind.all(api, str(body[kind.named])))
+                return bool(found)
+
+            if not becomes_true(appears, PATIENCE, step=2):
+                raise
+            return found[0]
 
     def note(self, item: Item, **facts: Any) -> Item:
         """Journal that an item exists, with the facts to compare later."""
@@ -287,7 +306,9 @@ class Sample:
             self.record("removed", name, Status.FAIL, message, expected="deleted", found="still there")
             return False
         self.shop.journal.write("deleted", Item(service=self.service.name, type=kind.type, name=name, id=id_))
-        self.shop.changed = self.shop.changed or was_there
+        if was_there:
+            self.shop.changed = True
+            self.shop.removed.append(name)
         return was_there
 
     def wait(self, what: str, done: Callable[[], bool], timeout: float | None = None, step: float = 0.5) -> None:

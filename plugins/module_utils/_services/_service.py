@@ -70,7 +70,7 @@ class Service:
     def target(self, via: str, url: str) -> dict[str, Any]:
         """Return the target of an observer for one way to this service."""
         return {
-            "name": f"{self.name}-{via}",
+            "name": f"{self.name} {via}",
             "service": self.name,
             "via": via,
             "url": self.probe_url(url),

@@ -168,6 +168,7 @@ class NovaSample(Sample):
             self.wait(f"Server {server.name}: status ACTIVE", lambda: self._is_active(server.id))
             found = self.addresses.get(network, address.id)["floating_ip_address"]
             self.note(address, floating_ip_address=found, port_id=port.id)
+            self.note(port, **port_facts(self.ports.get(network, port.id)))
             reach = self._first_answers(found)
             self.note(server, **self._facts(server.id), **reach, floating_ip=found)
         return self.told()
@@ -316,6 +317,7 @@ class NovaSample(Sample):
             lambda found: {key: found.get(key) for key in ("floating_ip_address", "port_id")},
             network,
         )
+        self.compare(self.ports, port_facts, network)
 
     def _verify_reach(self, item: Item) -> None:
         address = str(item.facts["floating_ip"])
@@ -374,6 +376,12 @@ class NovaSample(Sample):
 
 def _when(action: Mapping[str, Any]) -> str:
     return str(action.get("start_time"))
+
+
+def port_facts(port: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must not change of a server's port."""
+    fields = ("id", "name", "status", "admin_state_up", "mac_address", "fixed_ips", "device_id", "security_groups")
+    return {field: port.get(field) for field in fields}
 
 
 def server_facts(server: Mapping[str, Any]) -> dict[str, Any]:
