@@ -16,21 +16,45 @@ ENOUGH = 5
 """Successes in a row that end a burst."""
 BUDGET = 500.0
 """Probes that can be spent at once."""
+UNANSWERED_IN_BURST = 3
+"""Probes of a lane under way at which its burst waits."""
+
+
+class Bucket:
+    """Tokens that fill up at a steady rate."""
+
+    __slots__ = ("_capacity", "_filled", "_rate", "_tokens")
+
+    def __init__(self, capacity: float, rate: float) -> None:
+        self._capacity = self._tokens = capacity
+        self._rate = rate
+        self._filled = 0
+
+    def spend(self, now: int) -> bool:
+        """Take one token; False when there is none for now (monotonic ns)."""
+        self._tokens = min(self._capacity, self._tokens + (now - self._filled) * self._rate / SECOND)
+        self._filled = now
+        if self._tokens < 1:
+            return False
+        self._tokens -= 1
+        return True
+
+    def refill(self) -> None:
+        """All tokens are back."""
+        self._tokens = self._capacity
 
 
 class Burst:
     """Decides about probes beyond the grid of one lane; pure but for the tokens it counts."""
 
-    __slots__ = ("_began", "_filled", "_refill", "_successes", "_tokens", "active", "number")
+    __slots__ = ("_began", "_bucket", "_successes", "active", "number")
 
     def __init__(self, rate: float) -> None:
         self.active = False
         self.number = 0
         self._began = 0
         self._successes = 0
-        self._tokens = BUDGET
-        self._refill = max(10.0, rate)
-        self._filled = 0
+        self._bucket = Bucket(BUDGET, max(10.0, rate))
 
     def trigger(self, now: int) -> bool:
         """Something happened; True when that begins a burst, which then has a new number."""
@@ -52,11 +76,10 @@ class Burst:
         """Nanoseconds until the next probe of the burst."""
         return max(FIRST_STEP, (now - self._began) // SHARE_OF_AGE)
 
-    def spend(self, now: int) -> bool:
-        """Take one token; False when the budget is used up for now."""
-        self._tokens = min(BUDGET, self._tokens + (now - self._filled) * self._refill / SECOND)
-        self._filled = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+    def may_send(self, now: int, unanswered: int) -> bool:
+        """True when a probe of the burst may be sent now.
+
+        Only a target that answers at once, if only with a failure, is asked more often. One that is silent or slow may
+        be overloaded, and then a burst would be what keeps it down.
+        """
+        return unanswered < UNANSWERED_IN_BURST and self._bucket.spend(now)

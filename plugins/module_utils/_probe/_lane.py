@@ -97,6 +97,9 @@ class Lane(ABC):
     def expire(self, probe: Probe) -> None:
         """The probe was not answered in time."""
 
+    def failed(self) -> None:  # noqa: B027 - most lanes have nothing to note
+        """A probe of this lane found the target down."""
+
     @abstractmethod
     def close(self) -> None:
         """Give descriptors back."""

@@ -159,6 +159,7 @@ class Sampler:
         lane.down_since = lane.down_since or probe.sent
         lane.last_kind = kind
         lane.burst.saw(up=False)
+        lane.failed()
         self.alarm(lane)
         return kind
 
@@ -249,7 +250,7 @@ class Sampler:
             self._launch(lane, plan, 0)
 
     def _send_burst(self, lane: Lane, plan: int, now: int) -> None:
-        if lane.burst.spend(now):
+        if lane.burst.may_send(now, lane.in_flight):
             self._launch(lane, plan, FLAG_BURST)
         self._plan(now + lane.burst.step(now), lane, lane.burst.number)
 

@@ -11,6 +11,7 @@ import select
 import socket
 import ssl
 
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._burst import Bucket
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._classify import (
     kind_of_error,
     kind_of_http_error,
@@ -47,6 +48,10 @@ _FULL_HANDSHAKE_EVERY = 10
 """Resumed TLS sessions do not show the certificate, so every tenth handshake is a full one."""
 
 
+_ALARMS = (5, 0.1)
+"""Alarms by closed connections: at once, and further ones per second."""
+
+
 class StreamLane(Lane):
     """Opens connections and keeps at most one idle."""
 
@@ -59,6 +64,7 @@ class StreamLane(Lane):
         self.session: ssl.SSLSession | None = None
         self.idle: Connection | None = None
         self._opened = 0
+        self._alarms = Bucket(*_ALARMS)
 
     def send(self, probe: Probe) -> None:
         """Over the idle connection, else over a new one."""
@@ -94,7 +100,16 @@ class StreamLane(Lane):
         """The peer closed the idle connection: normal by itself, but the first sign when a listener dies."""
         if self.idle is connection:
             self.idle = None
-        self.host.alarm(self)
+        self.suspect()
+
+    def suspect(self) -> None:
+        """A connection was closed under us. Many servers do that as a habit, which soon stops to raise an alarm."""
+        if self._alarms.spend(monotonic_ns()):
+            self.host.alarm(self)
+
+    def failed(self) -> None:
+        """The target is down: the next closed connection is worth a look again."""
+        self._alarms.refill()
 
     def expire(self, probe: Probe) -> None:
         """Not answered in time."""
@@ -300,7 +315,7 @@ class Connection:
         self._probe = None
         self.close()
         probe.flags = (probe.flags | FLAG_RETRIED) & ~FLAG_REUSED
-        self._lane.host.alarm(self._lane)
+        self._lane.suspect()
         self._lane.open(probe)
         return True
 

@@ -21,7 +21,7 @@ def spend_all(burst: Burst, duration: int) -> int:
     now = sent = 0
     while now < duration:
         now += burst.step(now)
-        sent += burst.spend(now)
+        sent += burst.may_send(now, 0)
     return sent
 
 
@@ -52,9 +52,18 @@ def test_budget_bounds_a_flapping_target() -> None:
     burst = Burst(10)
     sent = 0
     for now in range(0, 10 * SECOND, MS):
-        sent += burst.spend(now)
+        sent += burst.may_send(now, 0)
 
     assert sent <= BUDGET + 10 * 10 + 1
+
+
+def test_silent_target_is_left_alone() -> None:
+    """A target that owes answers gets no burst: it may be overloaded."""
+    burst = Burst(10)
+    burst.trigger(0)
+
+    assert burst.may_send(1, 2)
+    assert not burst.may_send(2, 3)
 
 
 def test_grid_is_even_but_not_periodic() -> None:

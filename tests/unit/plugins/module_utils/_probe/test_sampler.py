@@ -312,3 +312,25 @@ def test_tls_with_unknown_certificate(tls_server: Any, sample: Any) -> None:
 
     assert list(observation.outages[0].kinds) == ["tls"]
     assert observation.counts["up"] == 0
+
+
+def test_silent_server_gets_no_burst(server: Any, sample: Any) -> None:
+    """A server that does not answer gets the probes of the schedule and hardly more: it may be overloaded."""
+    server.answer = server.silent
+    sample(lanes(server.url, "new", rate=20), lambda: time.sleep(1.5), timeout=0.3)
+
+    assert server.requests < 50
+
+
+def test_habit_of_closing_connections_raises_no_load(server: Any, sample: Any) -> None:
+    """A server that closes kept-alive connections as a habit is soon no longer looked at more closely for it."""
+
+    def close_after(connection: socket.socket) -> bool:
+        server.respond(connection, 200)
+        return False
+
+    server.answer = close_after
+    observations = sample(lanes(server.url, rate=20), lambda: time.sleep(2))
+    planned = sum(observation.counts["up"] for observation in observations)
+
+    assert server.requests < planned + 2 * 7 * 6 + 5
