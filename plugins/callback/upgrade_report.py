@@ -37,6 +37,7 @@ from typing import Any
 
 from ansible import context
 from ansible.plugins.callback import CallbackBase
+
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._recorder import Recorder
 
 

@@ -143,6 +143,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import (
     OPEN,
     RunDirectory,
@@ -184,6 +185,12 @@ def _imagined(params: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     return {**place, "state": OPEN, "phase": params["phase"] or "", **facts}
 
 
+def _exists(params: dict[str, Any]) -> bool:
+    """Whether there is the run to write into; in check mode the one that would have been opened is not."""
+    root = Path(params["runs_dir"]).expanduser().absolute()
+    return bool(RunDirectory.opened(root)) if not params["run_id"] else (root / params["run_id"]).is_dir()
+
+
 def current(params: dict[str, Any], _check: bool) -> tuple[bool, dict[str, Any]]:
     """Find a run."""
     return False, described(RunDirectory.find(params["runs_dir"], params["run_id"]))
@@ -191,6 +198,8 @@ def current(params: dict[str, Any], _check: bool) -> tuple[bool, dict[str, Any]]
 
 def marked(params: dict[str, Any], check: bool) -> tuple[bool, dict[str, Any]]:
     """Record a phase or a mark."""
+    if check and not _exists(params):
+        return True, _imagined(params, {})
     run = RunDirectory.find(params["runs_dir"], params["run_id"])
     if run.state != OPEN:
         raise RunError(f"Run {run.run_id} is {run.state}; only an open run can be marked.")
@@ -204,6 +213,8 @@ def marked(params: dict[str, Any], check: bool) -> tuple[bool, dict[str, Any]]:
 
 def closed(params: dict[str, Any], check: bool) -> tuple[bool, dict[str, Any]]:
     """Close a run."""
+    if check and not _exists(params):
+        return True, _imagined(params, {})
     run = RunDirectory.find(params["runs_dir"], params["run_id"])
     changed = run.state == OPEN
     if not check:

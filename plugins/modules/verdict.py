@@ -132,9 +132,11 @@ claims:
   type: dict
 """
 
+from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import (
     CLAIMS,
     KNOWN_CLAIMS,
@@ -168,7 +170,7 @@ def judged(params: dict[str, Any], check: bool) -> dict[str, Any]:
     run = RunDirectory(params["run_dir"])
     if not run.document:
         raise RunError(f"run_dir: {run.path} has no readable run.json, so it is not a run directory.")
-    results = judge_run(run, policy)
+    results = run.redactor.value(judge_run(run, policy))
     if not check:
         run.write_json(RESULTS, results)
     return {
@@ -177,7 +179,7 @@ def judged(params: dict[str, Any], check: bool) -> dict[str, Any]:
         "headline": results["headline"],
         "results_file": str(run.path / RESULTS),
         "run_dir": str(run.path),
-        "findings": [{key: one[key] for key in TOLD} for one in run.redactor.value(results["findings"])],
+        "findings": [{key: one[key] for key in TOLD} for one in results["findings"]],
         "claims": {claim["id"]: claim["verdict"] for claim in results["claims"]},
     }
 
@@ -200,6 +202,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     fail_on = module.params["fail_on"]
+    if module.check_mode and not Path(module.params["run_dir"]).is_dir():
+        module.exit_json(changed=False, msg="There is no run directory yet, as check mode opens no run.")
     try:
         result = judged(module.params, module.check_mode)
     except (RunError, OSError) as error:

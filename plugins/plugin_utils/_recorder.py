@@ -13,6 +13,7 @@ import sys
 from typing import Any
 
 from ansible import constants
+
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._progress import Progress
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._terminal import summary_lines
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._write import RESULTS, write_report
@@ -39,8 +40,11 @@ class Recorder:
 
     def task_began(self, task: Any) -> None:
         """Record that a task began."""
-        if not self.passive:
-            self.timeline.task_began(task)
+        if self.passive:
+            return
+        self.timeline.task_began(task)
+        if getattr(task, "async_val", 0) and self.timeline.run:
+            self.progress = Progress(self.timeline.run)  # tells what happens from now on
 
     def host_began(self, host: Any, task: Any) -> None:
         """Remember when a task began on a host."""
@@ -62,12 +66,10 @@ class Recorder:
 
     def polled(self) -> None:
         """Print what is new, while one long task runs."""
-        if self.passive or self.timeline.run is None:
+        if self.passive or self.progress is None:
             return
-        if self.progress is None or self.progress.run is not self.timeline.run:
-            self.progress = Progress(self.timeline.run)
         for line in self.progress.lines():
-            self.display.display(self.timeline.run.redactor.text(line), color=self._colour(_tone(line)))
+            self.display.display(self.progress.run.redactor.text(line), color=self._colour(_tone(line)))
 
     def ended(self) -> None:
         """Print the summary, when there is a verdict to sum up."""

@@ -27,6 +27,12 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome im
 
 FAIL, WARNING, NOTE = "fail", "warning", "note"
 MOST_TASKS = 12
+_STEPS = "run verdict driver observer cloud_info test_project persistent_resource release_version system_health"
+_BUILTIN = "set_fact assert debug meta include_tasks include_role include_vars import_tasks import_role async_status"
+HARMLESS = frozenset(
+    [f"openstack.upgrade_test.{name}" for name in (*_STEPS.split(), "api_uptime", "data_plane")]
+    + [f"ansible.builtin.{name}" for name in (*_BUILTIN.split(), "add_host", "group_by", "gather_facts", "setup")]
+)
 CLEANUP = "ansible-playbook openstack.upgrade_test.cleanup -e upgrade_test_run_id="
 
 _NO_SERVER = "The load balancer had no server left: keep an instance in rotation, and shorten its health check."
@@ -95,8 +101,13 @@ def _offset(facts: Facts, phase: str, moment: float) -> float | None:
 
 def _outages(facts: Facts, found: Sequence[Trouble], policy: Policy, where: str) -> list[dict[str, Any]]:
     """Describe the troubles of one kind, longest first."""
-    mine = sorted((one for one in found if one.where == where), key=lambda one: (one.begin - one.end, one.begin))
+    mine = sorted((one for one in found if one.where == where), key=_longest_first)
     return [_outage(facts, one, found, policy) for one in mine]
+
+
+def _longest_first(trouble: Trouble) -> tuple[float, float, str]:
+    outage = trouble.worst.outage
+    return outage.begin - outage.end, trouble.begin, trouble.service
 
 
 def _outage(facts: Facts, trouble: Trouble, found: Sequence[Trouble], policy: Policy) -> dict[str, Any]:
@@ -180,9 +191,16 @@ def around(facts: Facts, moment: float, policy: Policy) -> list[dict[str, Any]]:
     return sorted(nearest, key=lambda one: (one["offset"], one["host"], one["name"]))
 
 
+def is_deed(event: Mapping[str, Any]) -> bool:
+    """Whether an event may have done something to the cloud: neither the test's own step nor the controller's."""
+    if event.get("kind") in ("mark", "driver"):
+        return True
+    return event.get("kind") == "task" and event.get("status") != "skipped" and event.get("action") not in HARMLESS
+
+
 def _tasks(events: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Leave out what only says that a task began, when its end is known too."""
-    kept = [event for event in events if event.get("kind") in ("task", "mark", "driver")]
+    kept = [event for event in events if is_deed(event)]
     ended = {(event.get("name"), event.get("play")) for event in kept if event.get("status") != "started"}
     return [one for one in kept if one.get("status") != "started" or (one.get("name"), one.get("play")) not in ended]
 

@@ -84,7 +84,11 @@ def judge(facts: Facts, policy: Policy) -> dict[str, Any]:
         "observers": [_observer(facts, watcher) for watcher in facts.watchers],
         "services": [_service(case) for case in cases],
         "unreadable": dict(facts.unreadable),
-        "policy": {**asdict(policy), "attestations": [asdict(one) for one in policy.attestations]},
+        "policy": {
+            **asdict(policy),
+            "claims": list(policy.claims),
+            "attestations": [asdict(one) for one in policy.attestations],
+        },
     }
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._findings import is_deed
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._words import clock, duration, number
 
 MOST_SHAPES = 400  # of one row; more are merged into one that says how many
@@ -134,7 +135,7 @@ def _ticks(scale: Scale) -> Iterable[Shape]:
 
 def _deployment(scale: Scale, events: Sequence[Mapping[str, Any]]) -> Iterable[Row]:
     """Return the row of tasks, and a row of marks when there are any."""
-    tasks = [one for one in events if one.get("kind") == "task" and one.get("end") and one.get("status") != "skipped"]
+    tasks = [one for one in events if one.get("kind") == "task" and one.get("end") and is_deed(one)]
     shown = [_task(scale, one) for one in tasks if scale.begin <= one["time"] <= scale.end]
     failed = sum(1 for one in shown if one.kind == "task failed")
     if shown:

@@ -29,7 +29,7 @@ CUT = "\n\n(The rest is left out here; it is in report.html.)\n"
 def markdown(results: Mapping[str, Any]) -> str:
     """Return the report, cut at a line when it is too long."""
     text = "\n".join([*_top(results), *_findings(results), *_services(results), *_requirements(results)]) + "\n"
-    data = text.encode()
+    data = text.encode("utf-8", "replace")
     if len(data) <= MOST_BYTES:
         return text
     kept = data[: MOST_BYTES - len(CUT)].decode("utf-8", "ignore")

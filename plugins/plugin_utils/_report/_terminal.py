@@ -28,7 +28,7 @@ MOST_FINDINGS = 5
 INDENT = 22
 PLAIN = {"\u2192": "->", "\u2212": "-", "\u2713": "OK", "\u2717": "FAIL", "\u2013": "-", "\u2026": "..."}
 # Terminals act on these: colours, cursor movements, the window's title.
-CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def summary_lines(results: Mapping[str, Any], folder: Path, *, width: int = 80, plain: bool = False) -> list[Line]:
