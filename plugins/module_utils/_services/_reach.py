@@ -89,7 +89,9 @@ def http_get(url: str, timeout: float = 3.0) -> tuple[int, str] | None:
     try:
         connection.request("GET", parts.path or "/", headers={"Connection": "close"})
         response = connection.getresponse()
-        return response.status, response.read(_BODY_LIMIT).decode(errors="replace")
+        body = response.read(_BODY_LIMIT)
+        cut = bool(response.length) and len(body) < _BODY_LIMIT  # read() does not complain of an early end
+        return None if cut else (response.status, body.decode(errors="replace"))
     except (OSError, http.client.HTTPException):
         return None
     finally:
