@@ -118,18 +118,40 @@ def surroundings(process: Process) -> dict[str, str]:
 
 
 def stop(process: Process, record: Record) -> None:
-    """End the process by SIGTERM to it alone, since its children (guests, dnsmasq) must live; SIGKILL at the time limit.
+    """End the process by SIGTERM to it alone, then whatever of its workers is left.
+
+    What has a session of its own (guests, dnsmasq, privileged helpers) lives on, as an upgrade needs it to.
 
     :raises ProcessError: it survived SIGKILL for five seconds.
     """
-    for number, patience in ((signal.SIGTERM, process.stop_timeout), (signal.SIGKILL, 5.0)):
-        try:
-            os.kill(record.pid, number)
-        except ProcessLookupError:
-            return
-        if wait(lambda: not record.alive(), patience):
-            return
-    raise ProcessError(f"{process.name} (pid {record.pid}) could not be ended")
+    signal_to(record.pid, signal.SIGTERM)
+    wait(lambda: not record.alive(), process.stop_timeout)
+    for pid in session_of(record.pid):
+        signal_to(pid, signal.SIGKILL)
+    if not wait(lambda: not record.alive() and not session_of(record.pid), 5.0):
+        raise ProcessError(f"{process.name} (pid {record.pid}) could not be ended")
+
+
+def signal_to(pid: int, number: int) -> None:
+    """Send a signal to a process that may be gone already."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+def session_of(leader: int) -> list[int]:
+    """PIDs of the processes of the session that ``leader`` began."""
+    members = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(fields[3]) == leader and fields[0] != "Z":
+                members.append(int(entry.name))
+    return members
 
 
 def wait(condition: Any, patience: float) -> bool:
