@@ -37,7 +37,6 @@ from typing import Any
 
 from ansible import context
 from ansible.plugins.callback import CallbackBase
-
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._recorder import Recorder
 
 

@@ -143,7 +143,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import (
     OPEN,
     RunDirectory,

@@ -13,7 +13,6 @@ import sys
 from typing import Any
 
 from ansible import constants
-
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._progress import Progress
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._terminal import summary_lines
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._write import RESULTS, write_report

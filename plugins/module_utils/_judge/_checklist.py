@@ -65,6 +65,7 @@ class Answer:
     result: Result
     sentence: str
     evidence: tuple[str, ...] = ()
+    weight: float = 0.0  # of several failures of one kind, the one with the most weight is quoted first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,9 +104,9 @@ def passed(sentence: str, *evidence: str) -> Answer:
     return Answer(result=Result.PASS, sentence=sentence, evidence=evidence)
 
 
-def failed(sentence: str, *evidence: str) -> Answer:
+def failed(sentence: str, *evidence: str, weight: float = 0.0) -> Answer:
     """It was seen not to hold."""
-    return Answer(result=Result.FAIL, sentence=sentence, evidence=evidence)
+    return Answer(result=Result.FAIL, sentence=sentence, evidence=evidence, weight=weight)
 
 
 def unproven(sentence: str, *evidence: str) -> Answer:
@@ -270,7 +271,7 @@ def reachable(case: Case) -> Answer:
     cut = [one for one in case.troubles if one.where == GUEST and counts_against(one, case.facts)]
     if cut:
         worst = max(cut, key=lambda one: one.worst.outage.end - one.worst.outage.begin)
-        return failed(f"The server could not be reached {len(cut)} times; {_length(worst)}.", *_where(lanes))
+        return failed(f"The server could not be reached ({len(cut)} outages; {_length(worst)}).", *_where(lanes))
     blind = blind_spots(lanes, case.facts, case.policy)
     if blind:
         return unproven(f"Not shown, because {blind[0]}.", *blind[1:])
@@ -367,7 +368,8 @@ def no_downtime(case: Case) -> Answer:
     if down:
         worst = max(down, key=lambda one: one.worst.outage.end - one.worst.outage.begin)
         noun = "outage" if len(down) == 1 else "outages"
-        return failed(f"{len(down)} {noun}; {_length(worst)}.", *_where(lanes))
+        seconds = worst.worst.outage.end - worst.worst.outage.begin
+        return failed(f"{len(down)} {noun}; {_length(worst)}.", *_where(lanes), weight=seconds)
     blind = blind_spots(lanes, case.facts, case.policy) or too_slow(lanes, case.policy)
     if blind:
         return unproven(f"Not shown, because {blind[0]}.", *blind[1:])
@@ -474,7 +476,8 @@ def _derived(requirement: Requirement, found: Mapping[str, Answer]) -> Answer:
     needed = [one for one in REQUIREMENTS if one.tag in TAGS[requirement.tag].needs and one.kind == "measured"]
     by_result = {result: [one.id for one in needed if found[one.id].result is result] for result in Result}
     if by_result[Result.FAIL]:
-        return failed(f"Not so: {', '.join(by_result[Result.FAIL])}.")
+        titles = [f"{one.title} ({one.id})" for one in needed if one.id in by_result[Result.FAIL]]
+        return failed(f"Does not hold: {'; '.join(titles)}.", weight=len(titles))
     if by_result[Result.NOT_PROVEN]:
         return unproven(f"Not proven: {', '.join(by_result[Result.NOT_PROVEN])}.")
     return passed(f"All {len(needed)} hold.")

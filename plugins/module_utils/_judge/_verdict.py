@@ -99,7 +99,13 @@ def _interrupted(facts: Facts) -> bool:
 def _requirements(given: Answers) -> list[dict[str, Any]]:
     """Return one record for each requirement and service, in the order of the checklist."""
     return [
-        {**asdict(requirement), "service": service, **asdict(told), "result": str(told.result)}
+        {
+            **asdict(requirement),
+            "service": service,
+            "result": str(told.result),
+            "sentence": told.sentence,
+            "evidence": list(told.evidence),
+        }
         for requirement in REQUIREMENTS
         for service, by_id in given.items()
         for told in (by_id[requirement.id],)
@@ -164,9 +170,14 @@ def _sentence(tag: str, verdict: str, given: Answers, own: Sequence[Requirement]
     if bad:
         return _failures(bad)
     if verdict == NOT_MET:
-        below = [one.id for one in own if one.kind == "derived"]
-        return next(
-            by_id[one].sentence for one in below for by_id in given.values() if by_id[one].result is Result.FAIL
+        below = [one for one in own if one.kind == "derived"]
+        return _failures(
+            [
+                (name, one.id, by_id[one.id])
+                for one in below
+                for name, by_id in given.items()
+                if _is(by_id, one, Result.FAIL)
+            ]
         )
     missing = [one.id for one in measured if any(_is(by_id, one, Result.NOT_PROVEN) for by_id in given.values())]
     lead = _lead(tag, given, case_facts)
@@ -181,6 +192,7 @@ def _failures(bad: Sequence[tuple[str, str, Answer]]) -> str:
     """Name the services of the first failed requirement, and say what one of them is told."""
     first = bad[0][1]
     here = [(service, answer) for service, one, answer in bad if one == first]
+    here.sort(key=lambda one: -one[1].weight)
     also = list(dict.fromkeys(service for service, one, _answer in bad if service not in dict(here)))
     others = [service for service, _answer in here[1:]] + also
     text = f"{here[0][0]}: {here[0][1].sentence}"

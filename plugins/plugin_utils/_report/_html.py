@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report import _words
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._lanes import chart
 

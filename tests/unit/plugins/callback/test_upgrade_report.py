@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory
 
 COMMAND = [sys.executable, "-m", "ansible", "playbook"]

@@ -9,10 +9,9 @@ import json
 from urllib.parse import quote
 
 import pytest
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._redact import Redactor, secrets_in_clouds_yaml
 from hypothesis import given
 from hypothesis import strategies as st
-
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._redact import Redactor, secrets_in_clouds_yaml
 
 CANARY = "c4n4ry-S3cr3t"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.c2lnbmF0dXJl"

@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory, RunError, new_run_id
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-
 from ansible_collections.openstack.upgrade_test.plugins.modules import run as module
 
 Result = tuple[Any, dict[str, Any]]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._progress import MOST_LINES, Progress
 

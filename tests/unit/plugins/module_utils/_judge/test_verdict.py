@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import (
     REQUIREMENTS,
     Attestation,

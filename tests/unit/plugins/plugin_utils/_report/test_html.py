@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import Policy
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._verdict import judge_run
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory

@@ -10,7 +10,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import REQUIREMENTS, Policy
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._verdict import judge_run
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._junit import junit
