@@ -6,14 +6,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: instance_targets
-author: the openstack.upgrade_test contributors
+author:
+  - The openstack.upgrade_test contributors (@openstack)
 short_description: Make a target of every API instance behind a load balancer
 version_added: 0.1.0
 description:
   - The published endpoint of a service says what users see; its instances, asked directly, say where it came from.
   - Returns one target for each instance, in the form that M(openstack.upgrade_test.api_uptime) takes. What is asked,
-    and what answer counts as up, is taken from the published endpoint of the same service. An address with a path of its
-    own is asked as it is, and any good status counts as up there.
+    and what answer counts as up, is taken from the published endpoint of the same service. An address with a path of
+    its own is asked as it is, and any good status counts as up there.
 positional: _input, instances
 options:
   _input:

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: unknown_variables
-author: the openstack.upgrade_test contributors
+author:
+  - The openstack.upgrade_test contributors (@openstack)
 short_description: Find misspelt variables
 version_added: 0.1.0
 description:

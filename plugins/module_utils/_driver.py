@@ -126,7 +126,7 @@ class Command:
         facts = self.run_directory.read_json(STATE)
         if not facts:
             return {"state": "absent"}
-        kept = {key: facts[key] for key in ("name", "pid", "rc", "began", "ended") if key in facts}
+        kept: dict[str, Any] = {key: facts[key] for key in ("name", "pid", "rc", "began", "ended") if key in facts}
         return {**kept, "state": self._state(facts), "log": str(self.log), "last_lines": self.last_lines(lines)}
 
     @staticmethod

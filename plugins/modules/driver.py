@@ -7,7 +7,8 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: driver
-author: the openstack.upgrade_test contributors
+author:
+  - The openstack.upgrade_test contributors (@openstack)
 short_description: Run the command that upgrades the cloud
 version_added: 0.1.0
 description:

@@ -19,7 +19,7 @@ PREFIX = "upgrade_test_"
 
 
 def known_variables(roles: Path) -> frozenset[str]:
-    """Return the names of all options in `roles/*/meta/argument_specs.yml` and of all in `roles/*/defaults/main.yml`."""
+    """Return the names in `roles/*/meta/argument_specs.yml` and `roles/*/defaults/main.yml`."""
     described = {name for path in roles.glob("*/meta/argument_specs.yml") for name in _options(path)}
     return frozenset(described.union(*(_document(path) for path in roles.glob("*/defaults/main.yml"))))
 

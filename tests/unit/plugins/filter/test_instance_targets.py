@@ -63,5 +63,5 @@ def test_what_is_missing_is_named() -> None:
 
 def test_an_address_must_be_a_url() -> None:
     """A bare address is an error that shows what one looks like."""
-    with pytest.raises(AnsibleFilterError, match="'10.0.0.11:8774' is no URL such as"):
+    with pytest.raises(AnsibleFilterError, match=r"'10\.0\.0\.11:8774' is no URL such as"):
         instance_targets([NOVA], [instance(url="10.0.0.11:8774")])
