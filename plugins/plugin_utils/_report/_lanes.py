@@ -15,6 +15,7 @@ from typing import Any
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._findings import is_deed
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._words import clock, duration, number
 
+LEAST_WIDTH = 0.02  # percent; with its border, a mark is then seen at any scale
 MOST_SHAPES = 400  # of one row; more are merged into one that says how many
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800)
 
@@ -79,7 +80,8 @@ class Scale:
         """Return a shape from a span of time, cut to what is shown."""
         a, b = (min(max(moment, self.begin), self.end) - self.begin for moment in (begin, max(begin, end)))
         whole = self.end - self.begin
-        left, width = round(100 * a / whole, 3), round(100 * (b - a) / whole, 3)
+        # A shape without any width is not drawn at all, not even its border.
+        left, width = round(100 * a / whole, 3), max(LEAST_WIDTH, round(100 * (b - a) / whole, 3))
         return Shape(kind=kind, left=left, width=width, a=round(a, 3), b=round(b, 3), title=title, text=text)
 
 

@@ -88,12 +88,14 @@ def test_every_outage_is_drawn(run: made.Synthetic) -> None:
 
 
 def test_short_outage_stays_visible(run: made.Synthetic) -> None:
-    """An outage far below one pixel has a border of its own, so that it is never hidden by its width."""
-    run.lose("nova", made.outage(made.UPGRADE + 30, 0.3))
+    """An outage far below one pixel has a width and a border, so that it is drawn whatever the length of the run."""
+    run.lose("nova", made.outage(made.UPGRADE + 30, 0.003, failures=2))
+    run.change("data_plane", end=made.END + 30 * 86400)
     mark = re.search(r'<rect class="s down" tabindex[^>]*>', page(run))
 
     assert mark is not None
     assert 'stroke-width="3"' in mark[0]
+    assert 'width="0.02%"' in mark[0]
 
 
 def test_names_from_the_cloud_are_data(run: made.Synthetic) -> None:
