@@ -18,7 +18,7 @@ description:
 options:
   targets:
     description:
-      - What to observe. RV(cloud_info.targets) of M(openstack.upgrade_test.cloud_info) has this form.
+      - What to observe. C(targets) of M(openstack.upgrade_test.cloud_info) has this form.
       - 'Each is a dictionary with the keys C(name) and C(url), and optionally C(service), C(via)
         (how the service is reached: V(public), or the
         name of the instance) and C(expect).'
