@@ -22,7 +22,11 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud impo
     UnreachableError,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, Status
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import Service, versions_in
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
+    Service,
+    current_version,
+    versions_in,
+)
 
 VALIDATOR = "system_health"
 POLL = 2.0  # seconds between two looks at the agents
@@ -138,7 +142,9 @@ def _look_at_endpoint(health: Health, interface: str, url: str) -> None:
         return
     versions = [str(version.get("id")) for version in versions_in(answer.body)]
     status = Status.PASS if versions else Status.FAIL
-    word = f"offers {', '.join(versions)}" if versions else "answers, but not with a version document"
+    word = (
+        f"offers {current_version(answer.body)['version']}" if versions else "answers, but not with a version document"
+    )
     message = f"The {interface} endpoint of {name} at {target} {word}."
     health.record("endpoint_answers", subject, status, message, expected=expected, found=versions)
 

@@ -26,9 +26,9 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 
 APPLICATION_CLOUD = "upgrade_test_application"
-TOKEN_CLOUD = "upgrade_test_token"
+TOKEN_CLOUD = "upgrade_test_token"  # noqa: S105 - the name of a cloud, not a token
 _CREDENTIAL = "application_credential"
-_TOKEN = "token"
+_TOKEN = "token"  # noqa: S105 - a type in the journal, not a token
 
 
 def health(health: Health) -> None:

@@ -110,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.answer(200, {one: kept[path[-1]]})
 
-    do_GET = do_POST = do_PUT = do_DELETE = serve
+    do_GET = do_POST = do_PUT = do_DELETE = serve  # noqa: N815 - the names that the base class calls
 
     def log_message(self, *_: Any) -> None:
         pass

@@ -239,7 +239,7 @@ def test_an_observer_logs_each_change_once(venv: Venv, start: Start, tmp_path: P
     mine = [[one for one in record["processes"] if one["pid"] == pid] for record in records]
 
     assert (first["state"], last["state"], torn) == ("ended", "ended", 0)
-    assert first["counts"]["readings"] >= 3
+    assert first["counts"]["readings"] >= 2
     assert mine[0] == []
     assert mine[-1][0]["release"] == "2025.1"
     assert oct((observed / "processes.jsonl").stat().st_mode & 0o777) == "0o600"

@@ -1,0 +1,158 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The modules that look at a cloud or a host, as tasks: what they return and how they fail."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.openstack.upgrade_test.plugins.doc_fragments import attributes
+from ansible_collections.openstack.upgrade_test.plugins.doc_fragments import cloud as cloud_fragment
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory
+from ansible_collections.openstack.upgrade_test.tests.unit.plugins._small_cloud import (
+    PASSWORD,
+    SmallCloud,
+    clouds_yaml,
+    small_cloud,
+)
+
+pytestmark = pytest.mark.filterwarnings("ignore:Support for InfluxDB")
+MODULES = ("cloud_info", "test_project", "persistent_resource", "release_version", "system_health")
+CONNECTED = tuple(name for name in MODULES if name != "release_version")
+
+
+def module(name: str) -> ModuleType:
+    return import_module(f"ansible_collections.openstack.upgrade_test.plugins.modules.{name}")
+
+
+def run(capsys: pytest.CaptureFixture[str], name: str, /, **options: Any) -> dict[str, Any]:
+    """Return the result of a module."""
+    with patch_module_args(options), pytest.raises(SystemExit):
+        module(name).main()
+    text = capsys.readouterr().out
+    assert PASSWORD not in text
+    result: dict[str, Any] = json.loads(text)
+    return result
+
+
+@pytest.fixture
+def small() -> Iterator[SmallCloud]:
+    with small_cloud() as cloud:
+        yield cloud
+
+
+def documented(name: str) -> dict[str, Any]:
+    """Return the options of a module as its documentation has them, those of its fragments included."""
+    document = yaml.safe_load(module(name).DOCUMENTATION)
+    options = dict(document["options"])
+    for fragment in document["extends_documentation_fragment"]:
+        part = fragment.removeprefix("openstack.upgrade_test.")
+        kind = cloud_fragment if part == "cloud" else attributes
+        text = getattr(kind.ModuleDocFragment, (part.partition(".")[2] or "documentation").upper())
+        options |= yaml.safe_load(text)["options"]
+    return options
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_documentation_and_arguments_agree(name: str) -> None:
+    """Every option is documented with the type, the default and the choices that it has."""
+    spec = module(name).ARGUMENT_SPEC
+    facts = ("type", "default", "choices", "required", "elements")
+    options = documented(name)
+
+    assert {key: {fact: entry.get(fact) for fact in facts} for key, entry in options.items()} == {
+        key: {fact: entry.get(fact) for fact in facts} for key, entry in spec.items()
+    }
+
+
+@pytest.mark.parametrize("name", CONNECTED)
+def test_an_unknown_cloud_is_one_line(
+    name: str, small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each module that connects says which clouds there are."""
+    run_dir = (
+        {} if name in ("cloud_info", "system_health") else {"run_dir": str(RunDirectory.create(tmp_path / "r").path)}
+    )
+    result = run(capsys, name, cloud="smal", clouds_yaml=clouds_yaml(tmp_path, small.url), **run_dir)
+
+    assert result["failed"] is True
+    assert "the clouds there are 'small'" in result["msg"]
+    assert "exception" not in result or not result["exception"]
+
+
+def test_cloud_info_describes_what_answers(
+    small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Services, targets and URLs come from the catalogue; what is not in it is not there."""
+    found = run(capsys, "cloud_info", cloud="small", clouds_yaml=clouds_yaml(tmp_path, f"{small.url}/v3"))["cloud_info"]
+
+    assert [service["service"] for service in found["services"]] == ["keystone", "neutron", "nova"]
+    assert found["targets"][0] == {
+        "name": "keystone public",
+        "service": "keystone",
+        "via": "public",
+        "url": f"{small.url}/v3",
+        "expect": {"status": [200], "body": '"v3.'},
+    }
+
+
+def test_cloud_info_fails_on_a_service_that_is_not_there(
+    small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A service that was asked for and is not in the catalogue is an error that says what to do."""
+    options = {"cloud": "small", "clouds_yaml": clouds_yaml(tmp_path, f"{small.url}/v3"), "services": ["glance"]}
+
+    assert "no service of type image" in run(capsys, "cloud_info", **options)["msg"]
+
+
+def test_a_missing_run_directory_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run directory that is not there is told as such, before any cloud is asked."""
+    result = run(capsys, "persistent_resource", cloud="c", run_dir=str(tmp_path / "none"))
+
+    assert "is not a run directory" in result["msg"]
+
+
+def test_only_names_of_tests_are_removed(small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A name that is not one of a test removes nothing."""
+    path = clouds_yaml(tmp_path, f"{small.url}/v3")
+    result = run(capsys, "test_project", cloud="small", clouds_yaml=path, state="absent", name="production")
+
+    assert "must begin with upgrade-test-" in result["msg"]
+    assert not any(request.startswith("DELETE") for request in small.requests)
+
+
+def test_removal_needs_a_name_or_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """Without either there is nothing to go by."""
+    assert "run_dir, name" in run(capsys, "test_project", cloud="c", state="absent")["msg"]
+
+
+def test_an_unknown_release_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """A release that is none is told beside those there are."""
+    result = run(capsys, "release_version", release=["2026.9"])
+
+    assert result["msg"].startswith("release: '2026.9' is no release")
+
+
+def test_observing_in_check_mode_does_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In check mode an observer writes nothing and ends at once."""
+    result = run(capsys, "release_version", directory=str(tmp_path / "observed"), _ansible_check_mode=True)
+
+    assert result["changed"] is False
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_observer_that_cannot_start_leaves_its_reason(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A directory that cannot be made fails the task with its name."""
+    (tmp_path / "file").touch()
+
+    assert "directory: " in run(capsys, "release_version", directory=str(tmp_path / "file"))["msg"]
