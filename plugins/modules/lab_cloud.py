@@ -91,7 +91,6 @@ made:
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._lab import _cloud_content
 
 OPTIONS: dict[str, Any] = {

@@ -77,7 +77,6 @@ hosts:
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._lab import _host
 
 

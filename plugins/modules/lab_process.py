@@ -98,7 +98,6 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._lab import _process
 
 OPTIONS = {

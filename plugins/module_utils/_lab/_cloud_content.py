@@ -156,7 +156,8 @@ def wait_for_computes(cloud: Any, hosts: list[str]) -> None:
 def wait_for_agents(cloud: Any, count: int) -> None:
     """Wait until ``count`` network agents report."""
     wait_until(
-        lambda: sum(agent.is_alive for agent in cloud.network.agents()) >= count, f"the report of {count} network agents"
+        lambda: sum(agent.is_alive for agent in cloud.network.agents()) >= count,
+        f"the report of {count} network agents",
     )
 
 
