@@ -51,7 +51,7 @@ options:
     type: dict
     default: {}
   images:
-    description: File, format, properties, kernel and ramdisk of each image by its name, in the order in which they are made.
+    description: File, format, properties, kernel and ramdisk of each image by its name, in the order of making.
     type: dict
     default: {}
   networks:

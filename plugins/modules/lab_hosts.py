@@ -13,8 +13,8 @@ short_description: Make and remove the hosts of the embedded lab
 version_added: 0.1.0
 description:
   - Makes the hosts of the embedded lab on the machine on which it runs. A host is a set of namespaces (network,
-    mount, PID, UTS, IPC) with a private C(/run) and an SSH server, joined to the other hosts by a bridge that lives in a
-    namespace of its own.
+    mount, PID, UTS, IPC) with a private C(/run) and an SSH server, joined to the other hosts by a bridge that lives in
+    a namespace of its own.
   - Nothing outside of O(root) and one interface of the machine is touched; the interface goes when the lab goes.
 author: The openstack.upgrade_test contributors
 options:

@@ -54,8 +54,8 @@ options:
         type: str
       ready:
         description:
-          - How to tell that it serves. One of C(url) (answers below 500), C(port) with an optional C(address), C(socket)
-            (a file), C(log) (a text in its log since this start). By default it is enough that it lives.
+          - How to tell that it serves. One of C(url) (answers below 500), C(port) with an optional C(address),
+            C(socket) (a file), C(log) (a text in its log since this start). By default it is enough that it lives.
         type: dict
         default: {}
       timeout:

@@ -13,6 +13,7 @@ can be left behind. Hosts are found by the command line of that first process, n
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -24,6 +25,8 @@ from pathlib import Path
 
 BRIDGE = "fabric"
 START_TIMEOUT = 15.0
+UNSHARE = ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+UNSHARE += ["--propagation", "private", "--"]
 
 
 class LabError(Exception):
@@ -80,7 +83,7 @@ def first_process(host: LabHost) -> int | None:
 def hosts_below(root: Path) -> dict[str, list[int]]:
     """Every process that holds a host of the lab below ``root`` alive, by host name.
 
-    Both the outer ``unshare`` and the inner ``tini`` carry the marker, so a host that is only half started is found too.
+    Both the outer ``unshare`` and the inner ``tini`` carry the marker, so one that is half started is found too.
     """
     prefix = f"{root}/hosts/"
     found: dict[str, list[int]] = {}
@@ -121,8 +124,7 @@ def start(host: LabHost, boot_script: Path) -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
         outer = subprocess.Popen(
-            ["unshare", "--mount", "--uts", "--ipc", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
-            + ["--propagation", "private", "--", "sh", str(boot_script), str(host.folder), host.name, host.marker],
+            [*UNSHARE, "sh", str(boot_script), str(host.folder), host.name, host.marker],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -196,7 +198,5 @@ def remove_all(root: Path) -> list[str]:
 
 def kill(pid: int) -> None:
     """End one process at once; it may be gone already."""
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
