@@ -30,7 +30,8 @@ options:
   state:
     description:
       - V(drained) takes no new requests and waits until the running ones are answered.
-      - V(ready) puts it back and waits until HAProxy's own check has found it up.
+      - V(ready) puts it back and waits until HAProxy calls it up. HAProxy checks a drained server all
+        the time, but calls one that was disabled up at once, before it has looked again.
       - V(disabled) takes it out at once, as for maintenance.
     type: str
     choices: [drained, ready, disabled]
@@ -135,7 +136,7 @@ def apply(module: AnsibleModule) -> tuple[str, int]:
         raise BackendError(f"HAProxy refused: {answer}")
     status, sessions = settle(module)
     if state != "drained" and not reached(state, status, sessions):
-        raise BackendError(f"{backend}/{server} is {status} {module.params['timeout']:.0f} s after it was made {state}")
+        raise BackendError(f"{backend}/{server} is {status} {module.params['timeout']:g} s after it was made {state}")
     return status, sessions
 
 

@@ -88,9 +88,11 @@ made:
   returned: always
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.openstack.upgrade_test.plugins.module_utils import _cloud
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._lab import _cloud_content
 
 OPTIONS: dict[str, Any] = {
@@ -106,12 +108,35 @@ OPTIONS: dict[str, Any] = {
     "networks": {"type": "dict", "default": {}},
     "zones": {"type": "dict", "default": {}},
 }
+NEEDED = {
+    "services": {"type", "url"},
+    "users": {"project", "roles", "password"},
+    "flavors": {"ram", "vcpus", "disk"},
+    "images": {"file", "format"},
+    "networks": {"physical_network", "cidr", "gateway"},
+}
+
+
+def complaints(params: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the content as asked for; never a word of a value, which may be a password."""
+    for option, needed in NEEDED.items():
+        for name, wanted in params[option].items():
+            if missing := needed - set(wanted if isinstance(wanted, dict) else ()):
+                yield f"{option}: {name} needs {', '.join(sorted(missing))}"
+    earlier: set[str] = set()
+    for name, image in params["images"].items():
+        for role in ("kernel", "ramdisk"):
+            if role in image and image[role] not in earlier:
+                yield f"images: {role} of {name} must be an image that is named before it, not {image[role]}"
+        earlier.add(name)
 
 
 def connect(module: AnsibleModule) -> Any:
     """A connection with admin rights."""
     import openstack
 
+    # Asked first, because it says in one line why a cloud cannot be used; what follows may retry while services start.
+    _cloud.connect(_cloud.Access(cloud=module.params["cloud"], clouds_yaml=module.params["clouds_yaml"]))
     config = openstack.config.OpenStackConfig(config_files=[module.params["clouds_yaml"]], load_envvars=False)
     return openstack.connection.Connection(config=config.get_one(module.params["cloud"]))
 
@@ -135,15 +160,34 @@ def fill(cloud: Any, wanted: dict[str, Any]) -> list[str]:
     return made
 
 
+def act(module: AnsibleModule) -> list[str]:
+    """Connect and make what is missing; what was made.
+
+    :raises _cloud_content.ContentError: a service refused, or something did not happen in time.
+    """
+    cloud = connect(module)
+    from keystoneauth1.exceptions import ClientException
+    from openstack.exceptions import SDKException
+
+    try:
+        return fill(cloud, module.params)
+    except (ClientException, SDKException) as error:
+        raise _cloud_content.ContentError(f"cloud {module.params['cloud']}: {error}") from None
+
+
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=OPTIONS, supports_check_mode=True)
+    for complaint in complaints(module.params):
+        module.fail_json(msg=complaint)
     if module.check_mode:
         module.exit_json(changed=False, made=[], skipped=True)
     try:
-        made = fill(connect(module), module.params)
-    except _cloud_content.ContentError as error:
+        made = act(module)
+    except (_cloud_content.ContentError, _cloud.CloudError) as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"images: {error.filename} could not be read: {error.strerror}")
     module.exit_json(changed=bool(made), made=made)
 
 

@@ -55,7 +55,9 @@ files:
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -65,14 +67,40 @@ def write(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.new")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(content)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content.encode())
     temporary.replace(path)
 
 
 def differs(path: Path, content: str) -> bool:
     """Whether the file has to be written."""
-    return not path.is_file() or path.read_text() != content
+    return not path.is_file() or path.read_bytes() != content.encode()
+
+
+def complaints(files: dict[str, Any], folders: list[str]) -> Iterator[str]:
+    """What is wrong with the files and folders as asked for; never a word of a file's content."""
+    for option, names in (("files", files), ("folders", folders)):
+        for name in names:
+            if not name or Path(name).is_absolute() or ".." in Path(name).parts:
+                yield f"{option}: '{name}' must be a path below folder"
+    for name, content in files.items():
+        if not isinstance(content, str):
+            yield f"files: content of {name} must be a text, not {type(content).__name__}"
+
+
+def settle(folder: Path, files: dict[str, str], folders: list[str], *, really: bool) -> tuple[list[str], bool]:
+    """Write what differs and make what is missing; the files that were due, and whether anything was.
+
+    :raises OSError: a file could not be read or written.
+    """
+    due = sorted(name for name, text in files.items() if differs(folder / name, text))
+    missing = [name for name in folders if not (folder / name).is_dir()]
+    if really:
+        for name in missing:
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        for name in due:
+            write(folder / name, files[name])
+    return due, bool(due or missing)
 
 
 def main() -> None:
@@ -85,15 +113,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    folder = Path(module.params["folder"])
-    due = {name: text for name, text in module.params["files"].items() if differs(folder / name, text)}
-    missing = [name for name in module.params["folders"] if not (folder / name).is_dir()]
-    if not module.check_mode:
-        for name in missing:
-            (folder / name).mkdir(parents=True)
-        for name, text in due.items():
-            write(folder / name, text)
-    module.exit_json(changed=bool(due or missing), files=sorted(due))
+    folder, files, folders = Path(module.params["folder"]), module.params["files"], module.params["folders"]
+    for complaint in complaints(files, folders):
+        module.fail_json(msg=complaint)
+    try:
+        written, changed = settle(folder, files, folders, really=not module.check_mode)
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename} could not be read or written: {error.strerror}")
+    module.exit_json(changed=changed, files=written)
 
 
 if __name__ == "__main__":

@@ -74,10 +74,45 @@ hosts:
   returned: always
 """
 
+import ipaddress
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._lab import _host
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,12}")  # an interface is named after it, which may have 15 characters
+TAKEN = {"fabric", "machine"}
+
+
+def complaints(params: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the hosts as asked for."""
+    if not Path(params["root"]).is_absolute():
+        yield f"root: {params['root']} must be an absolute path"
+    if params["state"] == "absent":
+        return
+    if missing := [option for option in ("boot_script", "gateway", "hosts") if not params[option]]:
+        yield f"{', '.join(missing)}: needed with state=present"
+    if not Path(params["boot_script"]).is_file():
+        yield f"boot_script: there is no file {params['boot_script']}"
+    for name in params["hosts"]:
+        if not NAME.fullmatch(name) or name in TAKEN:
+            yield (
+                f"hosts: '{name}' must be at most 13 small letters, digits and hyphens, and not {' or '.join(TAKEN)}"
+            )
+    for option, address in [("gateway", params["gateway"]), *((f"hosts: {k}", v) for k, v in params["hosts"].items())]:
+        if not is_interface(address):
+            yield f"{option}: '{address}' must be an address with a prefix length, such as 172.24.4.10/25"
+
+
+def is_interface(text: Any) -> bool:
+    """Whether this is an address with a prefix length."""
+    try:
+        return "/" in str(text) and bool(ipaddress.ip_interface(str(text)))
+    except ValueError:
+        return False
 
 
 def present(module: AnsibleModule, root: Path) -> list[str]:
@@ -121,9 +156,11 @@ def main() -> None:
         supports_check_mode=True,
     )
     act = {"present": present, "absent": absent}[module.params["state"]]
+    for complaint in complaints(module.params):
+        module.fail_json(msg=complaint)
     try:
         hosts = act(module, Path(module.params["root"]))
-    except _host.LabError as error:
+    except (_host.LabError, OSError) as error:
         module.fail_json(msg=str(error))
     module.exit_json(changed=bool(hosts), hosts=hosts)
 

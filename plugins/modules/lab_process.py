@@ -93,6 +93,7 @@ processes:
   returned: always
 """
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._lab import _process
 
+SIGNS = {"url", "port", "socket", "log"}
 OPTIONS = {
     "name": {"type": "str", "required": True},
     "argv": {"type": "list", "elements": "str"},
@@ -125,7 +127,9 @@ def start(process: _process.Process) -> None:
 def is_current(process: _process.Process) -> bool:
     """Whether just this process runs already."""
     record = _process.load(process.name)
-    return record is not None and record.fingerprint == process.fingerprint()
+    if record is None or not record.alive() or not record.served:
+        return False
+    return record.fingerprint == process.fingerprint()
 
 
 def stop(process: _process.Process) -> None:
@@ -135,17 +139,53 @@ def stop(process: _process.Process) -> None:
         _process.stop(process, record)
 
 
-def parse(module: AnsibleModule) -> list[_process.Process]:
-    """The processes as asked for; fails the module when a started one lacks its command or log."""
-    wanted = []
-    for options in module.params["processes"]:
-        known: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
-        if module.params["state"] == "started" and not {"argv", "log"} <= set(known):
-            module.fail_json(msg=f"processes: {options['name']} needs argv and log to be started")
-        known["log"] = Path(known.get("log", "/dev/null"))
-        known["environment"] = {key: str(value) for key, value in known["environment"].items()}
-        wanted.append(_process.Process(**{"argv": [], **known}))
-    return wanted
+def complaints(processes: list[dict[str, Any]], state: str) -> Iterator[str]:
+    """What is wrong with the processes as asked for."""
+    names = [options["name"] for options in processes]
+    for name, options in zip(names, processes, strict=True):
+        if not name or "/" in name or name.startswith("."):
+            yield f"name '{name}' must be a plain word, without a slash or a leading dot"
+        if names.count(name) > 1:
+            yield f"{name} is given twice"
+        if state == "started" and not (options["argv"] and options["log"]):
+            yield f"{name} needs argv and log to be started"
+        yield from (f"ready of {name} {complaint}" for complaint in complaints_of_ready(options["ready"]))
+
+
+def complaints_of_ready(ready: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with the sign by which a process is known to serve."""
+    signs = set(ready) - {"address"}
+    if len(signs) > 1 or not signs <= SIGNS:
+        yield f"must have one of {', '.join(sorted(SIGNS))}, not {', '.join(sorted(signs))}"
+    if not str(ready.get("port", 1)).isdecimal():
+        yield f"needs a number as port, not {ready['port']}"
+    if not str(ready.get("url", "http://")).startswith(("http://", "https://")):
+        yield f"needs a url that begins with http:// or https://, not {ready['url']}"
+
+
+def parse(options: dict[str, Any]) -> _process.Process:
+    """One process as asked for."""
+    known = {key: value for key, value in options.items() if value is not None}
+    known["log"] = Path(known.get("log", "/dev/null"))
+    known["environment"] = {key: str(value) for key, value in known["environment"].items()}
+    known["ready"] = {key: str(value) for key, value in known["ready"].items()}
+    return _process.Process(**{"argv": [], **known})
+
+
+def change(processes: list[_process.Process], state: str, *, really: bool) -> list[str]:
+    """Start or stop what is due, side by side; the names of what was due.
+
+    :raises _process.ProcessError: a process did not start or end.
+    :raises OSError: a file could not be read or written.
+    """
+    if state == "started":
+        due, act = [process for process in processes if not is_current(process)], start
+    else:
+        due, act = [process for process in processes if _process.load(process.name)], stop
+    if really:
+        with ThreadPoolExecutor(max_workers=max(1, len(due))) as pool:
+            list(pool.map(act, due))
+    return [process.name for process in due]
 
 
 def main() -> None:
@@ -157,18 +197,14 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    wanted = parse(module)
-    if module.params["state"] == "started":
-        due, act = [process for process in wanted if not is_current(process)], start
-    else:
-        due, act = [process for process in wanted if _process.load(process.name)], stop
-    if not module.check_mode:
-        try:
-            with ThreadPoolExecutor(max_workers=max(1, len(due))) as pool:
-                list(pool.map(act, due))
-        except (_process.ProcessError, OSError) as error:
-            module.fail_json(msg=str(error))
-    module.exit_json(changed=bool(due), processes=[process.name for process in due])
+    state: str = module.params["state"]
+    for complaint in complaints(module.params["processes"], state):
+        module.fail_json(msg=f"processes: {complaint}")
+    try:
+        names = change([parse(each) for each in module.params["processes"]], state, really=not module.check_mode)
+    except (_process.ProcessError, OSError) as error:
+        module.fail_json(msg=str(error))
+    module.exit_json(changed=bool(names), processes=names)
 
 
 if __name__ == "__main__":

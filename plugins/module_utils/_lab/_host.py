@@ -22,6 +22,9 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
+
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._lab._process import start_time
 
 BRIDGE = "fabric"
 START_TIMEOUT = 15.0
@@ -100,7 +103,10 @@ def run(*arguments: str) -> str:
 
     :raises LabError: it failed; the text holds the command and its complaint.
     """
-    done = subprocess.run(arguments, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    try:
+        done = subprocess.run(arguments, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    except OSError as error:
+        raise LabError(f"{arguments[0]} cannot be run: {error.strerror}") from None
     if done.returncode:
         raise LabError(f"{' '.join(arguments)} failed: {(done.stderr or done.stdout).strip()}")
     return done.stdout
@@ -119,12 +125,40 @@ def wait_for(condition: Callable[[], bool], what: str, timeout: float = START_TI
 
 
 def start(host: LabHost, boot_script: Path) -> int:
-    """Start the host's first process through ``boot_script`` and return its PID as seen from the machine."""
+    """Start the host's first process through ``boot_script`` and return its PID as seen from the machine.
+
+    :raises LabError: it did not start; the text holds the last line of its log.
+    """
+    for pid in hosts_below(host.root).get(host.name, []):  # half started by a call that was interrupted
+        kill(pid)
     log = host.folder / "log" / "boot.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
-        outer = subprocess.Popen(
-            [*UNSHARE, "sh", str(boot_script), str(host.folder), host.name, host.marker],
+        outer = spawn([*UNSHARE, "sh", str(boot_script), str(host.folder), host.name, host.marker], output)
+
+    def decided() -> bool:
+        return first_process(host) is not None or outer.poll() is not None
+
+    try:
+        wait_for(decided, f"start of lab host {host.name}", START_TIMEOUT)
+    except LabError as error:
+        outer.kill()
+        outer.wait()
+        raise LabError(f"{error}; {last_words(log)}") from None
+    found = first_process(host)
+    if found is None:
+        raise LabError(f"lab host {host.name} ended at its start; {last_words(log)}")
+    return found
+
+
+def spawn(arguments: list[str], output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """A process that outlives the one that calls.
+
+    :raises LabError: there is no such command, or it may not be run.
+    """
+    try:
+        return subprocess.Popen(
+            arguments,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
@@ -132,41 +166,58 @@ def start(host: LabHost, boot_script: Path) -> int:
             cwd="/",
             env={"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"},
         )
-    try:
-        wait_for(lambda: first_process(host) is not None or outer.poll() is not None, f"start of lab host {host.name}")
-    except LabError as error:
-        raise LabError(f"{error}; see {log}") from None
-    pid = first_process(host)
-    if pid is None:
-        raise LabError(f"lab host {host.name} ended at its start; see {log}")
-    return pid
+    except OSError as error:
+        raise LabError(f"{arguments[0]} cannot be run: {error.strerror}") from None
+
+
+def last_words(log: Path) -> str:
+    """Where a log is and how it ends, for an error message of one line."""
+    lines = log.read_text(errors="replace").split("\n")
+    return f"see {log}, which ends with: {next((line for line in reversed(lines) if line.strip()), '(nothing)')}"
+
+
+def inside(pid: int) -> tuple[str, ...]:
+    """The beginning of an ``ip`` command in the network of a process."""
+    return ("nsenter", "--net", "-t", str(pid), "ip")
+
+
+def links(pid: int) -> set[str]:
+    """Names of the interfaces in the network of a process."""
+    lines = run(*inside(pid), "-brief", "link").splitlines()
+    return {line.split()[0].partition("@")[0] for line in lines}
+
+
+def cable(pid: int, name: str, far_pid: int, far_name: str) -> None:
+    """Join the networks of two processes by a pair of interfaces."""
+    ends = [(owner, end) for owner, end in ((pid, name), (far_pid, far_name)) if end in links(owner)]
+    if len(ends) == 2:
+        return
+    for owner, end in ends:  # half of a pair whose other host has just ended: the kernel may be quicker
+        with contextlib.suppress(LabError):
+            run(*inside(owner), "link", "delete", end)
+    run(
+        *("ip", "link", "add", name, "netns", str(pid)),
+        *("type", "veth", "peer", "name", far_name, "netns", str(far_pid)),
+    )
 
 
 def join_fabric(host: LabHost, pid: int, fabric_pid: int, address: str) -> None:
     """Give the host an ``eth0`` with ``address`` (CIDR) whose other end hangs on the fabric's bridge."""
-    inside = ("nsenter", "--net", "-t", str(pid), "ip")
-    if "eth0" in run(*inside, "-brief", "link"):
-        return
-    port = f"p-{host.name}"[:15]
-    run(
-        *("ip", "link", "add", port, "netns", str(fabric_pid)),
-        *("type", "veth", "peer", "name", "eth0", "netns", str(pid)),
-    )
-    run("nsenter", "--net", "-t", str(fabric_pid), "ip", "link", "set", port, "master", BRIDGE, "up")
-    run(*inside, "address", "add", address, "dev", "eth0")
-    run(*inside, "link", "set", "eth0", "up")
+    port = f"p-{host.name}"
+    cable(fabric_pid, port, pid, "eth0")
+    # Each step may be repeated, so an interrupted call can be completed by the next one.
+    run(*inside(fabric_pid), "link", "set", port, "master", BRIDGE, "up")
+    run(*inside(pid), "address", "replace", address, "dev", "eth0")
+    run(*inside(pid), "link", "set", "eth0", "up")
 
 
 def make_fabric(fabric: LabHost, pid: int, gateway: str) -> None:
     """Make the bridge inside the fabric and the machine's own interface to it, which carries ``gateway`` (CIDR)."""
-    inside = ("nsenter", "--net", "-t", str(pid), "ip")
-    if BRIDGE not in run(*inside, "-brief", "link"):
-        run(*inside, "link", "add", BRIDGE, "up", "type", "bridge")
-    if fabric.uplink in run("ip", "-brief", "link"):
-        return
-    run("ip", "link", "add", fabric.uplink, "type", "veth", "peer", "name", "p-machine", "netns", str(pid))
-    run(*inside, "link", "set", "p-machine", "master", BRIDGE, "up")
-    run("ip", "address", "add", gateway, "dev", fabric.uplink)
+    if BRIDGE not in links(pid):
+        run(*inside(pid), "link", "add", BRIDGE, "up", "type", "bridge")
+    cable(os.getpid(), fabric.uplink, pid, "p-machine")
+    run(*inside(pid), "link", "set", "p-machine", "master", BRIDGE, "up")
+    run("ip", "address", "replace", gateway, "dev", fabric.uplink)
     run("ip", "link", "set", fabric.uplink, "up")
 
 
@@ -181,18 +232,20 @@ def remove_all(root: Path) -> list[str]:
     :raises LabError: something could not be ended within 30 s.
     """
     removed: set[str] = set()
+    killed: dict[int, int | None] = {}
 
     def gone() -> bool:
         left = hosts_below(root)
-        for name, pids in left.items():
-            removed.add(name)
-            for pid in pids:
-                kill(pid)
-        return not left
+        removed.update(left)
+        for pid in (pid for pids in left.values() for pid in pids):
+            killed.setdefault(pid, start_time(pid))
+            kill(pid)
+        # A first process loses its command line before the others of its host have ended, and ends after them.
+        return not left and not any(born and start_time(pid) == born for pid, born in killed.items())
 
     wait_for(gone, f"end of the lab hosts below {root}", timeout=30)
     uplink = f"{lab_tag(root)}-fabric"
-    wait_for(lambda: uplink not in run("ip", "-brief", "link"), f"removal of interface {uplink}", timeout=30)
+    wait_for(lambda: uplink not in links(os.getpid()), f"removal of interface {uplink}", timeout=30)
     return sorted(removed)
 
 

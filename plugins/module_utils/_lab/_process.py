@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import json
 import os
 import signal
@@ -18,9 +19,9 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 RECORDS = Path("/run/lab")
 """Private to the host and gone with it, so a record never outlives the processes of its host."""
@@ -61,10 +62,15 @@ class Record:
     pid: int
     started: int
     fingerprint: str
+    served: bool = True  # False until it was seen to serve: such a one is started anew
 
     def alive(self) -> bool:
         """Whether that very process still runs."""
         return start_time(self.pid) == self.started
+
+    def remains(self) -> bool:
+        """Whether the process runs, or has died and left workers of its session behind."""
+        return self.alive() or (start_time(self.pid) is None and bool(session_of(self.pid)))
 
 
 def files_below(path: Path) -> list[Path]:
@@ -84,19 +90,45 @@ def start_time(pid: int) -> int | None:
 
 
 def load(name: str) -> Record | None:
-    """The record of a process that runs, or None."""
+    """The record of a process that runs, or of which workers are left; or None."""
     try:
         record = Record(**json.loads((RECORDS / f"{name}.json").read_text()))
     except FileNotFoundError:
         return None
-    return record if record.alive() else None
+    return record if record.remains() else None
+
+
+def save(name: str, record: Record) -> None:
+    """Write the record in one step, so that it is never read half written."""
+    temporary = RECORDS / f".{name}.new"
+    temporary.write_text(json.dumps(record.__dict__))
+    temporary.replace(RECORDS / f"{name}.json")
 
 
 def launch(process: Process) -> Record:
-    """Start the process in a session of its own, so that it outlives the connection that starts it."""
+    """Start the process in a session of its own, so that it outlives the connection that starts it.
+
+    :raises ProcessError: it could not be started.
+    :raises OSError: its inputs cannot be read, or its log or record cannot be written.
+    """
+    # All that may fail comes first: a process without a record would never be ended.
+    fingerprint = process.fingerprint()
+    RECORDS.mkdir(parents=True, exist_ok=True)
     process.log.parent.mkdir(parents=True, exist_ok=True)
     with process.log.open("ab") as output:
-        child = subprocess.Popen(
+        child = spawn(process, output)
+    record = Record(child.pid, start_time(child.pid) or 0, fingerprint, served=False)
+    save(process.name, record)
+    return record
+
+
+def spawn(process: Process, output: IO[bytes]) -> subprocess.Popen[bytes]:
+    """The new process, whose output goes to ``output``.
+
+    :raises ProcessError: there is no such command or user, or it may not be run.
+    """
+    try:
+        return subprocess.Popen(
             process.argv,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -106,10 +138,10 @@ def launch(process: Process) -> Record:
             user=process.user,
             env=surroundings(process),
         )
-    record = Record(child.pid, start_time(child.pid) or 0, process.fingerprint())
-    RECORDS.mkdir(exist_ok=True)
-    (RECORDS / f"{process.name}.json").write_text(json.dumps(record.__dict__))
-    return record
+    except KeyError:
+        raise ProcessError(f"{process.name}: user: there is no user {process.user}") from None
+    except OSError as error:
+        raise ProcessError(f"{process.name}: {process.argv[0]} cannot be run: {error.strerror}") from None
 
 
 def surroundings(process: Process) -> dict[str, str]:
@@ -168,7 +200,7 @@ def is_ready(process: Process, log_offset: int) -> bool:
     if "url" in process.ready:
         return answers(process.ready["url"])
     if "port" in process.ready:
-        return connects(process.ready.get("address", "127.0.0.1"), process.ready["port"])
+        return connects(process.ready.get("address", "127.0.0.1"), int(process.ready["port"]))
     if "socket" in process.ready:
         return Path(process.ready["socket"]).is_socket()
     if "log" in process.ready:
@@ -180,12 +212,14 @@ def is_ready(process: Process, log_offset: int) -> bool:
 
 def answers(url: str) -> bool:
     """Whether a GET is answered with anything below 500."""
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy would answer in its place
     try:
-        with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - the role writes the URLs
+        with direct.open(url, timeout=5):
             return True
     except urllib.error.HTTPError as error:
-        return error.code < 500
-    except OSError:
+        with error:
+            return error.code < 500
+    except (OSError, http.client.HTTPException):
         return False
 
 
@@ -217,6 +251,7 @@ def wait_ready(process: Process, record: Record, log_offset: int) -> None:
     :raises ProcessError: it ended, or was not ready in time.
     """
     if wait(lambda: not record.alive() or is_ready(process, log_offset), process.timeout) and record.alive():
+        save(process.name, replace(record, served=True))
         return
-    what = "did not become ready" if record.alive() else "ended"
-    raise ProcessError(f"{process.name} {what} after its start; end of {process.log}:\n{tail(process.log)}")
+    what = f"did not serve within {process.timeout:g} s" if record.alive() else "ended at its start"
+    raise ProcessError(f"{process.name} {what}; end of {process.log}:\n{tail(process.log)}")
