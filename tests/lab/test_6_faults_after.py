@@ -1,0 +1,124 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults that an upgrade can leave: an API instance that stayed behind, an agent that is dead inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.openstack.upgrade_test.tests.lab._lab import NEW, OLD, Lab, Played, not_good, records
+
+
+@pytest.fixture(scope="module")
+def run_id(upgraded: Lab) -> Iterator[str]:
+    """A run with a real server, without whose ports the agent would not die."""
+    played = upgraded.play("validate", given(upgrade_test_stage="before"), timeout=600)
+    assert played.rc == 0
+    assert not_good(upgraded.latest()) == []
+    yield upgraded.latest().name
+    if (upgraded.runs / "current").exists():
+        upgraded.play("cleanup", {"upgrade_test_cleanup_abandon": True}, timeout=600)
+
+
+def given(**more: Any) -> dict[str, Any]:
+    """The variables of all the playbooks here; agents of the lab report every ten seconds."""
+    return {
+        "upgrade_test_from_release": NEW,
+        "upgrade_test_to_release": NEW,
+        "upgrade_test_agent_wait": 45,
+        "upgrade_test_persistent_resources": True,
+        **more,
+    }
+
+
+def look(lab: Lab) -> tuple[Played, list[dict[str, Any]]]:
+    """Validate after the upgrade; the playbook, and the outcomes that it added."""
+    file = lab.latest() / "outcomes.jsonl"
+    before = len(records(file))
+    played = lab.play("validate", given(upgrade_test_stage="after"), timeout=400)
+    assert "Traceback" not in played.text
+    return played, records(file)[before:]
+
+
+def bad(outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The outcomes that are neither good nor left out."""
+    return [one for one in outcomes if one["status"] not in ("pass", "skip")]
+
+
+@pytest.fixture
+def instance_left_behind(upgraded: Lab, run_id: str) -> Iterator[None]:
+    """One API instance runs the old release."""
+    overrides = {"control2": {"glance": OLD}}
+    played = upgraded.deploy(upgrade_test_lab_release=NEW, upgrade_test_lab_release_overrides=overrides)
+    try:
+        assert played.rc == 0
+        assert [host for host, count in played.changed.items() if count] == ["control2"]
+        yield
+    finally:
+        undone = upgraded.deploy(upgrade_test_lab_release=NEW)
+    assert undone.rc == 0
+
+
+def test_instance_on_the_old_release(upgraded: Lab, instance_left_behind: None) -> None:
+    """``release_version`` fails, and names the service, the instance and both versions."""
+    played, outcomes = look(upgraded)
+
+    assert played.rc != 0
+    (found,) = bad(outcomes)
+    assert (found["validator"], found["service"], found["host"]) == ("release_version", "glance", "control2")
+    assert found["status"] == "fail"
+    for word in ("glance", "control2", OLD, NEW):
+        assert word in found["message"], word
+        assert any(word in message for message in played.messages), word
+
+
+def test_instance_upgraded_after_all(upgraded: Lab, run_id: str) -> None:
+    """With the instance on the new release everything passes again."""
+    played, outcomes = look(upgraded)
+
+    assert played.rc == 0
+    assert bad(outcomes) == []
+
+
+@pytest.fixture
+def agent_dead_inside(upgraded: Lab, run_id: str) -> Iterator[None]:
+    """The agent of the virtual switch is restarted with a setting that this release of it does not get over."""
+    try:
+        assert upgraded.deploy(upgrade_test_lab_release=NEW, upgrade_test_lab_tunnel_types="").rc == 0
+        yield
+    finally:
+        repaired = upgraded.deploy(upgrade_test_lab_release=NEW)
+    assert repaired.rc == 0
+
+
+def test_agent_dead_inside(upgraded: Lab, agent_dead_inside: None) -> None:
+    """``system_health`` fails, and names the agent and its host, although the agent's process lives."""
+    played, outcomes = look(upgraded)
+
+    assert played.rc != 0
+    found = [one for one in bad(outcomes) if one["validator"] == "system_health"]
+    assert [(one["service"], one["host"], one["status"]) for one in found] == [("neutron", "compute1", "fail")]
+    for word in ("Open vSwitch agent", "compute1"):
+        assert word in found[0]["message"], word
+        assert word in played.messages[-1], word
+    alive = [one for one in outcomes if one["validator"] == "release_version" and one["host"] == "compute1"]
+    assert any("neutron-openvswitch-agent" in one["subject"] and one["status"] == "pass" for one in alive)
+
+
+def test_agent_repaired(upgraded: Lab, run_id: str) -> None:
+    """With the agent alive again everything passes."""
+    played, outcomes = look(upgraded)
+
+    assert played.rc == 0
+    assert bad(outcomes) == []
+
+
+def test_nothing_is_left(upgraded: Lab, run_id: str) -> None:
+    """``cleanup`` removes it all."""
+    played = upgraded.play("cleanup", timeout=600)
+
+    assert played.rc == 0
+    assert upgraded.admin().of_tests(f"upgrade-test-{run_id}") == frozenset()
