@@ -108,7 +108,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "folder": {"type": "path", "required": True},
-            "files": {"type": "dict", "required": True},
+            "files": {"type": "dict", "required": True, "no_log": True},  # they hold passwords
             "folders": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,

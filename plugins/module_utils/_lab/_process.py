@@ -51,8 +51,18 @@ class Process:
         for path in self.inputs:
             for file in files_below(Path(path)):
                 digest.update(str(file).encode())
-                digest.update(file.read_bytes())
+                digest.update(self.read(file))
         return digest.hexdigest()
+
+    def read(self, file: Path) -> bytes:
+        """Content of an input.
+
+        :raises ProcessError: it cannot be read.
+        """
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise ProcessError(f"{self.name}: inputs: {file} cannot be read: {error.strerror}") from None
 
 
 @dataclass(frozen=True)
@@ -108,8 +118,8 @@ def save(name: str, record: Record) -> None:
 def launch(process: Process) -> Record:
     """Start the process in a session of its own, so that it outlives the connection that starts it.
 
-    :raises ProcessError: it could not be started.
-    :raises OSError: its inputs cannot be read, or its log or record cannot be written.
+    :raises ProcessError: its inputs cannot be read, or it could not be started.
+    :raises OSError: its log or record cannot be written.
     """
     # All that may fail comes first: a process without a record would never be ended.
     fingerprint = process.fingerprint()
