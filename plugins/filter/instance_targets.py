@@ -76,7 +76,8 @@ def _target(instance: Mapping[str, Any], published: Mapping[str, Mapping[str, An
         )
     model = published[service]
     url = _same_question(str(instance["url"]), str(model["url"]))
-    target = {**model, "name": f"{service} {host}", "via": host, "url": url}
+    # One lane an instance tells whether it answers; how kept connections fare shows at the published endpoint.
+    target = {**model, "name": f"{service} {host}", "via": host, "url": url, "connections": ["new"]}
     if urlsplit(url).path.strip("/") != urlsplit(str(model["url"])).path.strip("/"):
         # Another question has another answer.
         target.pop("expect", None)

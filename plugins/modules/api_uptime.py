@@ -21,7 +21,7 @@ options:
       - What to observe. C(targets) of M(openstack.upgrade_test.cloud_info) has this form.
       - 'Each is a dictionary with the keys C(name) and C(url), and optionally C(service), C(via)
         (how the service is reached: V(public), or the
-        name of the instance) and C(expect).'
+        name of the instance), C(expect) and C(connections) (as O(connections), for this target).'
       - 'C(expect) is a dictionary with C(status), a list of the HTTP statuses that count as up
         (default: all 2xx and 3xx), and C(body), a text that
         the response must contain.'

@@ -24,6 +24,11 @@ OURS = "openstack.upgrade_test."
 OUTCOME_ACTIONS = ("ansible.builtin.async_status",)  # brings the outcomes of our own background tasks
 MOST_WAITING = 2000  # records kept while the run directory is not known yet
 LONGEST_NAME = 200
+# Tasks that do nothing to a cloud and would bury those that do.
+SCAFFOLDING = frozenset(
+    ("validate_argument_spec", "include_role", "include_tasks", "import_role", "import_tasks", "set_fact", "assert")
+)
+SCAFFOLDING |= {"debug", "add_host", "group_by"}
 
 
 def is_ours(action: str) -> bool:
@@ -84,6 +89,8 @@ class Timeline:
         self._event(result.task, time=begun, end=now, host=host, status=status)
 
     def _event(self, task: Any, **fields: Any) -> None:
+        if str(task.action).removeprefix("ansible.builtin.") in SCAFFOLDING:
+            return
         named = {"action": str(task.resolved_action or task.action), "play": self._play[0], "writer": os.getpid()}
         self._file("append_event", "task", _name(task), **named, **fields)
 

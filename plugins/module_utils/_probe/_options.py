@@ -18,7 +18,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._mod
 PROFILES = {"light": 2.0, "standard": 10.0, "precise": 125.0}
 MODES = ("new", "kept")
 MOST_RATE = 1000.0
-_API_KEYS = ("name", "service", "via", "url", "expect")
+_API_KEYS = ("name", "service", "via", "url", "expect", "connections")
 _DATA_KEYS = ("name", "service", "via", "address", "url", "tcp_port", "expect")
 _EXPECT_KEYS = ("status", "body")
 
@@ -66,14 +66,15 @@ def resolve(host: str, port: int, option: str) -> tuple[int, tuple[Any, ...]]:
 def api_lanes(
     targets: Sequence[Mapping[str, Any]], modes: Sequence[str], rate: float, find: Resolve = resolve
 ) -> list[LaneSpec]:
-    """The lanes of api_uptime: each target in each connection mode."""
+    """The lanes of api_uptime: each target in each connection mode, its own where it names some."""
     lanes = []
     for number, target in enumerate(_not_empty(targets)):
         option = f"targets[{number}]"
         _check_keys(target, _API_KEYS, option)
         _text(target, "url", option, required=True)
         common = _common(target, option) | _http(target, option, find)
-        lanes += [LaneSpec(mode=mode, rate=rate, **common) for mode in check_modes(modes)]
+        own = target.get("connections", modes)
+        lanes += [LaneSpec(mode=mode, rate=rate, **common) for mode in check_modes(own)]
     return _unique(lanes)
 
 

@@ -31,6 +31,7 @@ def test_an_instance_is_asked_the_same_question() -> None:
         "via": "control1",
         "url": "http://10.0.0.11:8774/v2.1?x=1",
         "expect": {"status": [200], "body": "versions"},
+        "connections": ["new"],
     }
 
 

@@ -133,3 +133,15 @@ def test_bad_ca_cert(tmp_path: Any) -> None:
     for path in (tmp_path / "ca.pem", tmp_path / "missing.pem"):
         with pytest.raises(ProbeError, match="ca_cert: cannot read certificates"):
             tls_context(validate=True, ca_cert=str(path))
+
+
+def test_a_target_may_name_its_own_connections() -> None:
+    """A target that names its connections gets just these, the others the general ones."""
+    targets = [
+        {"name": "a", "url": "http://127.0.0.1:1/", "connections": ["new"]},
+        {"name": "b", "url": "http://127.0.0.1:2/"},
+    ]
+
+    lanes = api_lanes(targets, ["new", "kept"], 10.0)
+
+    assert [(lane.name, lane.mode) for lane in lanes] == [("a", "new"), ("b", "new"), ("b", "kept")]
