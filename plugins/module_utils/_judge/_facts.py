@@ -90,7 +90,8 @@ class Lane:
     @property
     def label(self) -> str:
         """How a sentence names this lane."""
-        return f"{self.seen.target.via}, {self.seen.target.mode} connection"
+        connection = "ping" if self.seen.target.mode == "icmp" else f"{self.seen.target.mode} connection"
+        return f"{self.seen.target.via}, {connection}" if self.seen.target.via else connection
 
 
 @dataclass(frozen=True, kw_only=True)
