@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ipaddress
+import json
 import os
 import signal
 import subprocess
@@ -22,7 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._lab._process import start_time
 
@@ -211,10 +213,29 @@ def join_fabric(host: LabHost, pid: int, fabric_pid: int, address: str) -> None:
     run(*inside(pid), "link", "set", "eth0", "up")
 
 
+def refuse_foreign_routes(networks: list[str], own: str, routes: list[dict[str, Any]]) -> None:
+    """Check that nobody else on this machine uses the lab's networks.
+
+    :param own: the lab's own interface, whose routes are its own.
+    :param routes: what ``ip -json route`` says.
+    :raises LabError: a route of another interface overlaps.
+    """
+    for found in routes:
+        if found["dst"] == "default" or found.get("dev") == own:
+            continue
+        for network in networks:
+            if ipaddress.ip_network(found["dst"]).overlaps(ipaddress.ip_network(network, strict=False)):
+                raise LabError(
+                    f"{network} is in use: a route leads to {found['dst']} over {found.get('dev', 'nothing')}; "
+                    "choose a free network for the lab (upgrade_test_lab_network)"
+                )
+
+
 def make_fabric(fabric: LabHost, pid: int, gateway: str) -> None:
     """Make the bridge inside the fabric and the machine's own interface to it, which carries ``gateway`` (CIDR)."""
     if BRIDGE not in links(pid):
         run(*inside(pid), "link", "add", BRIDGE, "up", "type", "bridge")
+    refuse_foreign_routes([gateway], fabric.uplink, json.loads(run("ip", "-json", "route")))
     cable(os.getpid(), fabric.uplink, pid, "p-machine")
     run(*inside(pid), "link", "set", "p-machine", "master", BRIDGE, "up")
     run("ip", "address", "replace", gateway, "dev", fabric.uplink)

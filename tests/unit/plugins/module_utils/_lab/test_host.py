@@ -80,3 +80,13 @@ def test_last_words(tmp_path: Path) -> None:
 
     assert spoken == f"see {log}, which ends with: last � word"
     assert _host.last_words(log).endswith("ends with: (nothing)")
+
+
+def test_a_network_in_use_is_refused() -> None:
+    """A network that another interface of the machine leads to is refused by name; the lab's own is not."""
+    routes = [{"dst": "default", "dev": "eth0"}, {"dst": "172.24.4.0/24", "dev": "eth1"}]
+
+    with pytest.raises(_host.LabError, match=r"172\.24\.4\.1/25 is in use: .* over eth1; choose a free network"):
+        _host.refuse_foreign_routes(["172.24.4.1/25"], "utabcd-fabric", routes)
+    _host.refuse_foreign_routes(["172.24.5.1/25"], "utabcd-fabric", routes)
+    _host.refuse_foreign_routes(["172.24.4.1/25"], "eth1", routes)
