@@ -62,6 +62,7 @@ class Lab:
     owned: bool
     workplace: Path
     played: list[Played] = field(default_factory=list)
+    shown: set[Path] = field(default_factory=set)
 
     @property
     def inventory(self) -> Path:

@@ -24,7 +24,9 @@ from ansible_collections.openstack.upgrade_test.tests.lab._lab import NEW, OLD, 
 from ansible_collections.openstack.upgrade_test.tests.lab._machine import Machine, daemons
 
 LAB = pytest.StashKey[Lab]()
-SHOWN = 6000  # characters of a playbook's output that a failure shows; the file has the rest
+SHOWN = 40  # lines of a playbook's output that a failure shows, each shortened; the file has the rest
+WIDTH = 400
+DULL = ("ok: ", "skipping: ", "included: ")
 
 
 @pytest.fixture(scope="session")
@@ -93,8 +95,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     lab = item.config.stash.get(LAB, None)
     if report.failed and lab:
         for played in lab.played[-2:]:
-            title = f"playbook {played.name}: exit code {played.rc}, {played.log}"
-            report.sections.append((title, played.text[-SHOWN:]))
+            if played.log not in lab.shown:
+                lab.shown.add(played.log)
+                title = f"playbook {played.name}: exit code {played.rc}, {played.log}"
+                lines = [line for line in played.text.splitlines() if line and not line.startswith(DULL)]
+                report.sections.append((title, "\n".join(line[:WIDTH] for line in lines[-SHOWN:])))
     return report
 
 

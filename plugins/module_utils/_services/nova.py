@@ -124,7 +124,8 @@ def service_beat(service: Mapping[str, Any]) -> Beat:
 
 
 def _look_at_hypervisors(health: Health) -> None:
-    body = health.ask("hypervisors", "hypervisors", "/os-hypervisors/detail")
+    # Not /detail, for which the API asks each compute for its uptime and waits: that says nothing of the state.
+    body = health.ask("hypervisors", "hypervisors", "/os-hypervisors")
     for hypervisor in (body or {}).get("hypervisors", []):
         name, state = hypervisor["hypervisor_hostname"], hypervisor["state"]
         disabled = hypervisor["status"] == "disabled"
