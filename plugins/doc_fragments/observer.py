@@ -14,7 +14,8 @@ class ModuleDocFragment:
 options:
   directory:
     description:
-      - The folder on the observing host for the log, the heartbeat C(status.json) and the stop file. It is made when it is missing.
+      - The folder on the observing host for the log, the heartbeat C(status.json) and the stop file.
+      - It is made when it is missing.
       - A log that is there already is continued; the time between is recorded as not observed.
     type: path
     required: true
@@ -36,16 +37,19 @@ options:
     default: 1
   realtime:
     description:
-      - Whether to ask for the real-time scheduler (SCHED_FIFO), which keeps the schedule exact on a busy host. Needs root.
+      - Whether to ask for the real-time scheduler (SCHED_FIFO), which keeps the schedule exact on a busy host.
+      - Needs root.
       - Whether it was granted is in the heartbeat.
     type: bool
     default: false
 notes:
-  - Start it with C(async) and C(poll=0). It ends on M(openstack.upgrade_test.observer) with O(openstack.upgrade_test.observer#module:state=stopped),
-    on SIGTERM, or after O(duration); it then waits for what is under way, at most O(timeout).
+  - Start it with C(async) and C(poll=0).
+  - It ends on M(openstack.upgrade_test.observer) with
+    O(openstack.upgrade_test.observer#module:state=stopped), on SIGTERM, or after O(duration);
+    it then waits for what is under way, at most O(timeout).
   - Names are resolved once, at the start.
-  - What could not be sampled, because the observing host was too busy, out of resources or asleep, is recorded as void, which counts
-    neither as up nor as down.
+  - What could not be sampled, because the observing host was too busy, out of resources or asleep,
+    is recorded as void, which counts neither as up nor as down.
 attributes:
   check_mode:
     support: full

@@ -207,14 +207,14 @@ def package_folders(process: Process, proc: Path = PROC) -> list[str]:
     root = proc / str(process.pid) / "root"
     mapped = Counter(match[1] for path in _mapped(process.pid, proc) if (match := _PACKAGES.match(path)))
     folders = [folder for venv in _environments(process, proc) for folder in _folders_below(root, venv)]
-    ordered = [*folders, *(folder for folder, _ in mapped.most_common())]
+    ordered = [*folders, *(folder for folder, _times in mapped.most_common())]
     return list(dict.fromkeys(ordered))
 
 
 def _environments(process: Process, proc: Path) -> Iterator[str]:
     """Yield the virtual environments that the command names: by option, by interpreter, by script."""
     yield from _values(process.command, _VENV_OPTIONS)
-    for _, text in _ini_texts(process.pid, process.command, proc):
+    for _file, text in _ini_texts(process.pid, process.command, proc):
         yield from _INI_VENVS.findall(text)
     for word in process.command[:2]:
         path = PurePosixPath(word)

@@ -88,7 +88,7 @@ def release_of(service: str, version: str) -> str | None:
     numbers = _numbers(version)
     if numbers is None or service not in _VERSIONS:
         return None
-    _, firsts, end = _VERSIONS[service]
+    firsts, end = _VERSIONS[service][1:]
     if numbers >= _plain(end):
         return None
     begun = [release.name for release, first in zip(RELEASES, firsts.split(), strict=True) if numbers >= _plain(first)]

@@ -13,7 +13,8 @@ short_description: Take servers of the lab's HAProxy out of service and back
 version_added: 0.1.0
 description:
   - Speaks to HAProxy's admin socket on the host on which it runs.
-author: The openstack.upgrade_test contributors
+author:
+  - The openstack.upgrade_test contributors (@openstack)
 options:
   socket:
     description: HAProxy's admin socket.

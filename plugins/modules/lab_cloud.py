@@ -13,7 +13,8 @@ short_description: Fill the cloud of the embedded lab
 version_added: 0.1.0
 description:
   - Makes what is missing of the services, users, flavors, images, networks and zones of the lab's cloud.
-author: The openstack.upgrade_test contributors
+author:
+  - The openstack.upgrade_test contributors (@openstack)
 requirements:
   - openstacksdk >= 4.0
 options:
@@ -64,8 +65,10 @@ options:
     default: {}
 attributes:
   check_mode:
-    description: Does nothing in check mode.
-    support: none
+    description: Can run in check mode.
+    support: partial
+    details:
+      - The options are checked. The cloud is not asked what would be made.
   diff_mode:
     description: Has no differences to show.
     support: none

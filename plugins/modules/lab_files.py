@@ -13,7 +13,8 @@ short_description: Write the configuration files of a lab host in one call
 version_added: 0.1.0
 description:
   - Writes many small files at once. A task for each file would cost the lab more time than its databases.
-author: The openstack.upgrade_test contributors
+author:
+  - The openstack.upgrade_test contributors (@openstack)
 options:
   folder:
     description: Folder below which the files lie. It and the folders in between are made.

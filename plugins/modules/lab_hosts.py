@@ -16,7 +16,8 @@ description:
     mount, PID, UTS, IPC) with a private C(/run) and an SSH server, joined to the other hosts by a bridge that lives in
     a namespace of its own.
   - Nothing outside of O(root) and one interface of the machine is touched; the interface goes when the lab goes.
-author: The openstack.upgrade_test contributors
+author:
+  - The openstack.upgrade_test contributors (@openstack)
 options:
   root:
     description: Folder below which everything of the lab lives.

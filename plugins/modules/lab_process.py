@@ -16,7 +16,8 @@ description:
   - A process is restarted when its command, its environment or the content of its O(processes[].inputs) has changed
     since it was started.
   - All processes of one call start side by side, and the call returns when all of them serve.
-author: The openstack.upgrade_test contributors
+author:
+  - The openstack.upgrade_test contributors (@openstack)
 options:
   state:
     description: V(started) also restarts what has changed. V(stopped) needs only the names.

@@ -175,7 +175,7 @@ def opened(params: dict[str, Any], check: bool) -> tuple[bool, dict[str, Any]]:
 
 def _imagined(params: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
     """Describe the run that would be opened, or raise RunError when none would be."""
-    root = Path(params["runs_dir"]).expanduser().absolute()
+    root = Path(params["runs_dir"]).absolute()
     already = RunDirectory.opened(root)
     if already:
         raise RunError(f"Run {already.run_id} is open in {root}; a second one would not be opened.")
@@ -186,7 +186,7 @@ def _imagined(params: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
 
 def _exists(params: dict[str, Any]) -> bool:
     """Whether there is the run to write into; in check mode the one that would have been opened is not."""
-    root = Path(params["runs_dir"]).expanduser().absolute()
+    root = Path(params["runs_dir"]).absolute()
     return bool(RunDirectory.opened(root)) if not params["run_id"] else (root / params["run_id"]).is_dir()
 
 

@@ -175,7 +175,7 @@ def _http(target: Mapping[str, Any], option: str, find: Resolve) -> dict[str, An
 def _check_url(text: str, option: str) -> SplitResult:
     try:
         url = urlsplit(text)
-        _ = url.port
+        _port = url.port  # read, because a port that is none is found here only
     except ValueError as error:
         raise ProbeError(f"{option}: '{text}' is no URL: {error}") from None
     if url.scheme not in ("http", "https") or not url.hostname:

@@ -190,7 +190,8 @@ def is_fresh(first: Beat | None, last: Beat) -> bool:
 def _judge_beat(health: Health, check: str, first: Beat | None, last: Beat | None, waited: float) -> None:
     """Record one agent's state; at least one of the two is given."""
     beat = last or first
-    assert beat is not None
+    if beat is None:
+        raise ValueError("An agent without any look at it cannot be judged.")
     status, word = _beat_verdict(first, last, waited)
     health.record(
         check,

@@ -341,8 +341,8 @@ def in_words(apart: Mapping[str, tuple[Any, Any]]) -> str:
 
 def _sides(apart: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
     return {
-        "expected": {key: before for key, (before, _) in apart.items()},
-        "found": {key: after for key, (_, after) in apart.items()},
+        "expected": {key: before for key, (before, _after) in apart.items()},
+        "found": {key: after for key, (_before, after) in apart.items()},
     }
 
 

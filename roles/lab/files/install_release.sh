@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/usr/bin/env bash
 # Installs one OpenStack release into an environment of its own, with its bytecode: without it each start doubles.
 # Arguments: uv, the environment's folder, the lock file, the driver of the fake compute.
 set -eu

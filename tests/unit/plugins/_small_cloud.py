@@ -112,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_POST = do_PUT = do_DELETE = serve  # noqa: N815 - the names that the base class calls
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, *_words: Any) -> None:
         pass
 
 

@@ -87,7 +87,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         except OSError:  # HAProxy gave up a check
             self.close_connection = True
 
-    def log_message(self, *_: Any) -> None:  # type: ignore[override]
+    def log_message(self, *_words: Any) -> None:  # type: ignore[override]
         pass
 
 
@@ -171,7 +171,7 @@ def test_drain_waits_for_the_running_request(balanced: Balanced, call: Call) -> 
         def watch() -> None:
             """Once the server is drained of new requests, prove it, then let the running one end."""
             until(lambda: balanced.status(busy) == "DRAIN")
-            new.extend(balanced.get() for _ in range(4))
+            new.extend(balanced.get() for _turn in range(4))
             server.release.set()
 
         watcher = pool.submit(watch)
@@ -197,9 +197,9 @@ def test_drain_gives_up_on_an_endless_request(balanced: Balanced, call: Call) ->
 def test_ready_brings_a_server_back(balanced: Balanced, call: Call) -> None:
     """A drained server gets requests again when the module returns; a second call changes nothing."""
     call("one", "drained")
-    alone = {balanced.get() for _ in range(4)}
+    alone = {balanced.get() for _turn in range(4)}
     back = call("one", "ready")
-    both = {balanced.get() for _ in range(4)}
+    both = {balanced.get() for _turn in range(4)}
 
     assert (alone, both) == ({"two"}, {"one", "two"})
     assert back == back | {"changed": True, "status": "UP"}

@@ -35,10 +35,10 @@ def module(name: str) -> ModuleType:
     return import_module(f"ansible_collections.openstack.upgrade_test.plugins.modules.{name}")
 
 
-def run(capsys: pytest.CaptureFixture[str], name: str, /, **options: Any) -> dict[str, Any]:
+def run(capsys: pytest.CaptureFixture[str], called: str, /, **options: Any) -> dict[str, Any]:
     """Return the result of a module."""
     with patch_module_args(options), pytest.raises(SystemExit):
-        module(name).main()
+        module(called).main()
     text = capsys.readouterr().out
     assert PASSWORD not in text
     result: dict[str, Any] = json.loads(text)

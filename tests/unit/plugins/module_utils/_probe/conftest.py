@@ -54,7 +54,7 @@ class _Handler(socketserver.BaseRequestHandler):
         while data := self.request.recv(4096):
             buffer += data
             while b"\r\n\r\n" in buffer:
-                head, _, buffer = buffer.partition(b"\r\n\r\n")
+                head, _end, buffer = buffer.partition(b"\r\n\r\n")
                 self.server.requests += 1
                 if not self.server.answer(self.request) or b"onnection: close" in head:
                     return

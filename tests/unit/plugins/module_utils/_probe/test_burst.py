@@ -69,7 +69,7 @@ def test_silent_target_is_left_alone() -> None:
 def test_grid_is_even_but_not_periodic() -> None:
     """Moments are one slot apart, give or take the jitter, so that nothing periodic can hide between them."""
     grid = Grid(0, 100, 0.5, random.Random(1))
-    moments = [grid.next() for _ in range(1000)]
+    moments = [grid.next() for _turn in range(1000)]
     steps = [later - earlier for earlier, later in itertools.pairwise(moments)]
 
     assert min(steps) >= 10 * MS * (1 - JITTER)

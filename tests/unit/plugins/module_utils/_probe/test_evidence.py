@@ -87,7 +87,7 @@ def test_bounded_memory_changes_nothing(seed: int, horizon: int) -> None:
     """With a horizon just longer than the longest window the result is the same as with everything remembered."""
     source = random.Random(seed)
     ups, downs = [], []
-    for _ in range(200):
+    for _turn in range(200):
         begin = source.randrange(2000)
         (downs if source.random() < 0.4 else ups).append((begin, begin + source.randrange(20)))
 

@@ -125,7 +125,7 @@ def test_reload_is_no_outage_for_kept_connections(balancer: Balancer, sample: An
     """The end of kept-alive connections at a reload is not called downtime."""
 
     def story() -> None:
-        for _ in range(4):
+        for _turn in range(4):
             time.sleep(0.3)
             balancer.reload()
         time.sleep(0.3)

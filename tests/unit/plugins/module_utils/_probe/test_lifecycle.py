@@ -114,7 +114,7 @@ def test_killed_observer_is_lost_and_stopping_it_does_not_wait(tmp_path: Path, s
 def test_no_answer_is_lost_by_a_kill(tmp_path: Path, start: Start, server: Any) -> None:
     """Whatever the moment of a SIGKILL, at most what was under way is missing, and the log goes on afterwards."""
     source = random.Random(5)
-    for _ in range(5):
+    for _turn in range(5):
         process = start(rate=200)
         time.sleep(source.random() / 5)
         process.kill()
@@ -131,7 +131,7 @@ def test_no_answer_is_lost_by_a_kill(tmp_path: Path, start: Start, server: Any) 
 def test_stopped_process_is_void(tmp_path: Path, start: Start) -> None:
     """An observer that was asleep blames nobody: no outage, nothing slow, but less coverage."""
     process = start()
-    for _ in range(3):
+    for _turn in range(3):
         process.send_signal(signal.SIGSTOP)
         time.sleep(0.5)
         process.send_signal(signal.SIGCONT)

@@ -88,7 +88,7 @@ def test_a_dead_agent_fails_even_with_a_new_report(cloud: Cloud, monkeypatch: py
 
 def test_what_an_operator_switched_off_is_skipped(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that need not report does not fail, and is not waited for."""
-    ((status, _),) = verdict(cloud, [[beat("1", alive=False, enabled=False)]], monkeypatch)
+    ((status, _word),) = verdict(cloud, [[beat("1", alive=False, enabled=False)]], monkeypatch)
 
     assert status is Status.SKIP
 
@@ -98,7 +98,7 @@ def test_an_agent_that_disappears_fails(cloud: Cloud, monkeypatch: pytest.Monkey
     other = beat("1", host="net2")
     found = verdict(cloud, [[beat("1"), other], [beat("2")]], monkeypatch)
 
-    assert [status for status, _ in found] == [Status.PASS, Status.FAIL]
+    assert [status for status, _word in found] == [Status.PASS, Status.FAIL]
 
 
 def test_an_expected_agent_that_is_not_there_fails(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

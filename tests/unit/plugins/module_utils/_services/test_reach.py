@@ -58,7 +58,7 @@ def test_tcp_tells_open_refused_and_blocked(listener: socket.socket) -> None:
 def test_tcp_without_any_answer_is_blocked(listener: socket.socket) -> None:
     """A connection that nobody takes and nobody refuses runs into its time limit."""
     listener.listen(0)
-    waiting = [socket.socket() for _ in range(4)]
+    waiting = [socket.socket() for _each in range(4)]
     for client in waiting:  # fill the queue of the listener, so that the kernel drops what comes next
         client.setblocking(False)
         client.connect_ex(listener.getsockname())
@@ -84,7 +84,7 @@ def test_http_get_takes_whole_answers_only(
     """An answer that is cut short or none at all is no answer."""
 
     def serve() -> None:
-        client, _ = listener.accept()
+        client, _address = listener.accept()
         with client:
             client.recv(1024)
             client.sendall(answer)

@@ -36,7 +36,8 @@ class Page(HTMLParser):
         """Note what a tag draws or loads."""
         named = dict(attrs)
         self.loads += [f"{tag} {key}" for key in ("src", "srcset", "data", "action") if key in named]
-        self.loads += [str(named["href"]) for _ in [0] if not str(named.get("href", "#")).startswith("#")]
+        link = str(named.get("href", "#"))
+        self.loads += [] if link.startswith("#") else [link]
         self.shapes += [str(named.get("class"))] if tag == "rect" else []
         self.wild += [key for key in named if key.startswith("on")]
         if tag not in VOID:
