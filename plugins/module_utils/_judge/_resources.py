@@ -26,7 +26,16 @@ def left_behind(journal: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
 
 
 def tally(journal: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return how many resources were created and deleted, and which are left."""
+    """Return how many resources were created, how many of them were deleted, and which are left.
+
+    Each counts once, although the journal may tell of it again when its facts change.
+    """
     entries = list(journal)
-    events = [str(entry.get("event")) for entry in entries]
-    return {"created": events.count("created"), "deleted": events.count("deleted"), "left": left_behind(entries)}
+    created, deleted = _those(entries, "created"), _those(entries, "deleted")
+    return {"created": len(created), "deleted": len(created & deleted), "left": left_behind(entries)}
+
+
+def _those(entries: Iterable[Mapping[str, Any]], event: str) -> set[tuple[str, ...]]:
+    """Return the resources of which the journal tells this event."""
+    keys = ("service", "type", "name", "id")
+    return {tuple(str(entry.get(key) or "") for key in keys) for entry in entries if entry.get("event") == event}

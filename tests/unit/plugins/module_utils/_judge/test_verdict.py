@@ -346,6 +346,15 @@ def test_left_behind_resource_is_named(run: made.Synthetic) -> None:
     assert made.RUN_ID in finding["hint"]
 
 
+def test_resource_told_of_again_counts_once(run: made.Synthetic) -> None:
+    """What the journal tells of twice was made once, so that what was made and what was removed can be compared."""
+    named = {"service": "nova", "type": "server", "name": "upgrade-test-again", "id": "1"}
+    for event in ("intent", "created", "created", "deleted"):
+        run.run.append_resource(event, **named)
+
+    assert judged(run)["resources"] == {"created": 4, "deleted": 4, "left": []}
+
+
 def test_mixed_releases_are_read_from_processes(run: made.Synthetic) -> None:
     """The time with both releases is what the logs of running processes show: control2 is 40 s behind."""
     windows = judged(run)["mixed"]["keystone"]
