@@ -24,8 +24,9 @@ OLD, NEW = "2025.1", "2026.1"
 SERVICES = ("glance", "keystone", "neutron", "nova", "placement")
 TREE = next(path.parent for path in Path(__file__).absolute().parents if path.name == "ansible_collections")
 BIN = Path(sys.executable).parent
+_DECODER = json.JSONDecoder()
 _RECAP = re.compile(r"^(\S+)\s+: (ok=.*)$", re.M)
-_FATAL = re.compile(r"^fatal: \[([^\]]+?)(?: -> [^\]]+)?\]: (?:FAILED|UNREACHABLE)! => (\{.*\})$", re.M)
+_FATAL = re.compile(r"^fatal: \[[^\]]+\]: (?:FAILED|UNREACHABLE)! => (?=\{)", re.M)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,8 @@ class Played:
     @property
     def messages(self) -> list[str]:
         """What the failed tasks said, in order."""
-        return [str(json.loads(result).get("msg", "")) for _host, result in _FATAL.findall(self.text)]
+        results = [_DECODER.raw_decode(self.text, found.end())[0] for found in _FATAL.finditer(self.text)]
+        return [str(result.get("msg", "")) for result in results]
 
 
 def _fields(counts: str) -> dict[str, str]:
