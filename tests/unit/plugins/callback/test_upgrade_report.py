@@ -51,6 +51,8 @@ class Playbooks:
             "ANSIBLE_LOCALHOST_WARNING": "false",
             "ANSIBLE_INVENTORY_UNPARSED_WARNING": "false",
             "ANSIBLE_HOME": str(self.folder / "home"),
+            # Where HOME is not the home of the account, Ansible writes and looks for jobs in different places.
+            "ANSIBLE_ASYNC_DIR": str(self.folder / "async"),
             **more,
         }
         command = [*COMMAND, *options, name]
