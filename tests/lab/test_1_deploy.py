@@ -43,5 +43,5 @@ def test_discover_finds_every_service(lab: Lab) -> None:
 
     assert played.rc == 0
     for service in SERVICES:
-        for place in (service, f"{service} on control1", f"{service} on control2"):
-            assert f"{place}: http" in played.text, place
+        for place in ("public", "control1", "control2"):
+            assert f"{service} {place}: http" in played.text, (service, place)
