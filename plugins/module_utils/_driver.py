@@ -23,6 +23,8 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import
 LOG = "evidence/driver.log"
 STATE = "evidence/driver.json"
 TAIL_BYTES = 64 * 1024
+# Ansible sets it for this module alone; a deployment tool that is made of Ansible would follow it on all its hosts.
+OURS = "ANSIBLE_ASYNC_DIR"
 
 
 class DriverError(Exception):
@@ -102,6 +104,7 @@ class Command:
         return rc
 
     def _start(self, argv: Sequence[str], chdir: str | None, environment: Mapping[str, Any]) -> subprocess.Popen[bytes]:
+        inherited = {key: value for key, value in os.environ.items() if key != OURS}
         added = {key: str(value) for key, value in environment.items()}
         # Straight into the file, never through a pipe: a pipe would end the upgrade when this process ends.
         descriptor = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
@@ -109,7 +112,7 @@ class Command:
             return subprocess.Popen(
                 list(argv),
                 cwd=chdir,
-                env={**os.environ, **added},
+                env={**inherited, **added},
                 stdin=subprocess.DEVNULL,
                 stdout=descriptor,
                 stderr=subprocess.STDOUT,

@@ -66,6 +66,16 @@ def test_a_command_is_run_with_its_environment(command: Command) -> None:
     assert stat.S_IMODE(command.log.stat().st_mode) == 0o600
 
 
+def test_what_ansible_sets_for_the_module_stays_with_it(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of our own background job is not handed to a deployment tool that may be made of Ansible."""
+    monkeypatch.setenv("ANSIBLE_ASYNC_DIR", "/ours")
+    code = "import os; print(os.environ.get('ANSIBLE_ASYNC_DIR'))"
+    command.run([sys.executable, "-c", code], "lab", None, {})
+    command.run([sys.executable, "-c", code], "lab", None, {"ANSIBLE_ASYNC_DIR": "/theirs"})
+
+    assert command.describe(10)["last_lines"] == ["None", "/theirs"]
+
+
 def test_the_exit_code_is_kept(command: Command, run: RunDirectory) -> None:
     """A failed command is described as ended with its own exit code, and the timeline knows it."""
     rc = command.run([sys.executable, "-c", "raise SystemExit(3)"], "lab", None, {})
