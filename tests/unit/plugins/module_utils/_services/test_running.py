@@ -251,7 +251,7 @@ def test_an_observer_ends_on_the_stop_file(tmp_path: Path) -> None:
     begin = time.monotonic()
     observe(Watch("h", SERVICES), tmp_path, interval=1, duration=60)
 
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30
 
 
 def test_a_directory_that_cannot_be_used_is_told(tmp_path: Path) -> None:
