@@ -35,7 +35,7 @@ class Played:
 
     name: str
     rc: int
-    text: str
+    text: str = field(repr=False)
     log: Path
     seconds: float
 
@@ -63,8 +63,8 @@ class Lab:
     network: str
     owned: bool
     workplace: Path
-    played: list[Played] = field(default_factory=list)
-    shown: set[Path] = field(default_factory=set)
+    played: list[Played] = field(default_factory=list, repr=False)
+    shown: set[Path] = field(default_factory=set, repr=False)
 
     @property
     def inventory(self) -> Path:
