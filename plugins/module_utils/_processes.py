@@ -120,7 +120,8 @@ def names_of(process: Process, proc: Path = PROC) -> list[str]:
     runner = PurePosixPath(command[0]).name
     if not RUNNERS.match(runner):
         # A script that the kernel ran by its first line has its interpreter in front; a retitled one has not.
-        return [runner] if _is_python(process.pid, proc) else []
+        # A retitled one puts a colon behind its name: "nova-scheduler: master process".
+        return [runner.removesuffix(":")] if _is_python(process.pid, proc) else []
     if runner.startswith(("python", "pypy")):
         return _script_names(command[1:])
     return [*_wsgi_names(command[1:]), *_ini_names(process.pid, command, proc)]

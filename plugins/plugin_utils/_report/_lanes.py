@@ -18,6 +18,7 @@ from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._wo
 LEAST_WIDTH = 0.02  # percent; with its border, a mark is then seen at any scale
 MOST_SHAPES = 400  # of one row; more are merged into one that says how many
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800)
+MODES = {"icmp": "ping"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,7 +180,7 @@ def _service(scale: Scale, service: str, results: Mapping[str, Any]) -> Iterable
 
 def _lane(scale: Scale, lane: Mapping[str, Any], name: str, many: bool) -> Row:
     felt = lane["published"] or lane["observer"] == "data_plane"
-    label = f"{name}, {lane['mode']}" + (f", from {lane['host']}" if many else "")
+    label = f"{name}, {MODES.get(lane['mode'], lane['mode'])}" + (f", from {lane['host']}" if many else "")
     watched = f"watched from {clock(lane['begin'])} to {clock(lane['end'])}, {lane['coverage']:.2%} of it sampled"
     shapes = [scale.shape("up", lane["begin"], lane["end"], watched)]
     if not lane["ended"]:
@@ -226,7 +227,7 @@ def _releases(scale: Scale, service: str, results: Mapping[str, Any]) -> Iterabl
     for (component, instance, host), mine in rows.items():
         shapes = tuple(_span(scale, span, old) for span in mine)
         releases = " \u2192 ".join(dict.fromkeys(span["release"] for span in mine))
-        place = host if instance in ("", host, component) else f"{instance} {host}"
+        place = host if instance in ("", host, component, f"{host}/{component}") else f"{instance} {host}"
         yield Row(label=f"{component} {place}", shapes=shapes, total=releases, kind="release")
 
 
@@ -239,9 +240,10 @@ def _span(scale: Scale, span: Mapping[str, Any], old: str) -> Shape:
 
 def _guests(scale: Scale, results: Mapping[str, Any]) -> Iterable[Row]:
     lanes = [one for one in results["lanes"] if one["observer"] == "data_plane"]
+    several = len({one["name"] for one in lanes}) > 1
     many = len({one["host"] for one in lanes}) > 1
     for lane in lanes:
-        yield _lane(scale, lane, lane["name"], many)
+        yield _lane(scale, lane, lane["name"] if several else "server", many)
 
 
 def _observers(scale: Scale, results: Mapping[str, Any]) -> Iterable[Row]:
