@@ -68,8 +68,8 @@ docs: copy ## documentation of plugins and roles, changelog fragments
 lab-test: copy ## end to end against the embedded lab, planted faults included (root)
 	cd $(COPY) && PYTHONPATH=$(TREE) pytest tests/lab
 
-bench: copy ## benchmarks
-	cd $(COPY) && PYTHONPATH=$(TREE) pytest tests/benchmarks
+bench: copy ## benchmarks, each ends with one line of JSON; BENCH=name runs one
+	cd $(COPY) && for bench in tests/benchmarks/$(or $(BENCH),*).py; do PYTHONPATH=$(TREE) python "$$bench"; done
 
 artifact: copy ## the collection's archive, as Galaxy would import it
 	cd $(COPY) && ansible-galaxy collection build --force --output-path $(TREE)
