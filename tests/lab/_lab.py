@@ -163,7 +163,8 @@ class Lab:
             output.write(f"{' '.join(argv)}\n".encode())
             output.flush()
             process = subprocess.Popen(
-                argv,
+                # A shell that starts the tests in the background lets them ignore Ctrl-C, and all that they start.
+                ["env", "--default-signal=INT", *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -144,13 +145,14 @@ def ensure_networks(cloud: Any, networks: dict[str, dict[str, str]]) -> list[str
 
 
 def wait_for_computes(cloud: Any, hosts: list[str]) -> None:
-    """Wait until nova-compute reports on each of ``hosts`` and its host can be given work."""
+    """Wait until nova-compute on each of ``hosts`` reports from now on; earlier reports do not count."""
+    begun = datetime.now(UTC).replace(tzinfo=None).isoformat()
 
     def missing() -> set[str]:
         services = cloud.compute.services(binary="nova-compute")
-        return set(hosts) - {service.host for service in services if service.state == "up"}
+        return set(hosts) - {one.host for one in services if one.state == "up" and str(one.updated_at) > begun}
 
-    wait_until(lambda: not missing(), f"the first report of nova-compute on {', '.join(hosts)}")
+    wait_until(lambda: not missing(), f"the next report of nova-compute on {', '.join(hosts)}")
 
 
 def wait_for_agents(cloud: Any, count: int) -> None:

@@ -96,7 +96,15 @@ def start_time(pid: int) -> int | None:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] == "Z" else int(fields[19])
+    return None if has_ended(fields) else int(fields[19])
+
+
+def has_ended(fields: list[str]) -> bool:
+    """Whether a process is done, by its ``stat`` from the state on.
+
+    A zombie that still has threads is not: its first thread has ended, and the others hold its sockets.
+    """
+    return fields[0] == "Z" and int(fields[17]) <= 1
 
 
 def load(name: str) -> Record | None:
@@ -190,7 +198,7 @@ def session_of(leader: int) -> list[int]:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if int(fields[3]) == leader and fields[0] != "Z":
+            if int(fields[3]) == leader and not has_ended(fields):
                 members.append(int(entry.name))
     return members
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -299,3 +300,19 @@ def test_nothing_starts_without_a_record(make: Make, records: Path) -> None:
         _process.launch(process)
 
     assert not process.log.exists()
+
+
+def test_a_process_without_its_first_thread_is_alive() -> None:
+    """A process whose first thread has ended still holds its sockets, so it counts as running until all have ended."""
+    code = "import ctypes, threading, time; threading.Thread(target=time.sleep, args=(60,)).start(); "
+    code += "ctypes.CDLL(None).pthread_exit(None)"
+    with subprocess.Popen([sys.executable, "-c", code]) as process:
+        try:
+            stat = Path(f"/proc/{process.pid}/stat")
+            assert _process.wait(lambda: stat.read_text().rpartition(")")[2].split()[0] == "Z", 20)
+            assert _process.start_time(process.pid) is not None
+        finally:
+            process.kill()
+            process.wait()
+
+    assert _process.start_time(process.pid) is None
