@@ -28,6 +28,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 APPLICATION_CLOUD = "upgrade_test_application"
 TOKEN_CLOUD = "upgrade_test_token"  # noqa: S105 - the name of a cloud, not a token
 _CREDENTIAL = "application_credential"
+_ROLE_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds
 _TOKEN = "token"  # noqa: S105 - a type in the journal, not a token
 
 
@@ -71,9 +72,7 @@ class KeystoneSample(Sample):
     def _make_credential(self) -> None:
         """Make the credential; its secret is ours, so that one whose creation was cut short can be used too."""
         secret = self._stored(APPLICATION_CLOUD).get("application_credential_secret") or secrets.token_urlsafe(32)
-        item = self.ensure(
-            self.kind, "credential", {"secret": secret, "description": "Made by openstack.upgrade_test."}
-        )
+        item = self._ensure_credential({"secret": secret, "description": "Made by openstack.upgrade_test."})
         found = self.kind.get(self.api, item.id)
         self._store(
             APPLICATION_CLOUD,
@@ -81,6 +80,17 @@ class KeystoneSample(Sample):
             {"application_credential_id": item.id, "application_credential_secret": secret},
         )
         self.note(item, **credential_facts(found))
+
+    def _ensure_credential(self, wanted: dict[str, Any]) -> Item:
+        """Make the credential; Keystone now and then needs a moment before it sees the role that was just given."""
+        for pause in _ROLE_PAUSES:
+            try:
+                return self.ensure(self.kind, "credential", wanted)
+            except HttpError as problem:
+                if problem.status != 400:
+                    raise
+                clock.sleep(pause)
+        return self.ensure(self.kind, "credential", wanted)
 
     def _issue_token(self) -> None:
         answer = self._authenticate(self._stored(APPLICATION_CLOUD))
