@@ -25,7 +25,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 
 SLEEPER = "import sys, time\nprint('up', flush=True)\ntime.sleep(60)\n"
-FORKING = "import os, sys, time\nos.fork()\nprint('up', flush=True)\ntime.sleep(60)\n"
+FORKING = "import os, sys, time\nos.fork()\nos.write(1, b'up\\n')\ntime.sleep(60)\n"  # in one write: two speak at once
 Start = Callable[..., int]
 
 
