@@ -40,6 +40,7 @@ class Kind(enum.IntEnum):
     VOID_STALL = 103
     VOID_CANARY = 104
     VOID_STORAGE = 105
+    VOID_TOKEN = 106
 
     @property
     def is_down(self) -> bool:
@@ -67,7 +68,8 @@ FLAG_REUSED = 4
 class LaneSpec:
     """One target in one connection mode, resolved: everything needed to probe it.
 
-    mode is new, kept, http, tcp, icmp or canary; rate is probes per second; statuses empty means any 2xx or 3xx.
+    mode is new, kept, http, tcp, icmp or canary; rate is probes per second; statuses empty means any 2xx or 3xx;
+    auth: each request carries a token.
     """
 
     name: str
@@ -84,6 +86,7 @@ class LaneSpec:
     server_name: str = ""
     statuses: frozenset[int] = frozenset()
     body: bytes = b""
+    auth: bool = False
 
     def as_record(self) -> dict[str, Any]:
         """The part of the specification that the log keeps."""
@@ -94,4 +97,5 @@ class LaneSpec:
             "mode": self.mode,
             "rate": self.rate,
             "address": self.address,
+            "auth": self.auth,
         }

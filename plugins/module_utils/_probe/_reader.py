@@ -42,13 +42,14 @@ QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What was probed. mode: new, kept, icmp, http or tcp."""
+    """What was probed. mode: new, kept, icmp, http or tcp; auth: with a token in each request."""
 
     name: str
     service: str
     via: str
     mode: str
     address: str
+    auth: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,7 +146,7 @@ class _Reader:
     """Takes frames in order. Times of a later boot are shifted so that one monotonic time line results."""
 
     def __init__(self) -> None:
-        self._lanes: dict[tuple[str, str, str], _Lane] = {}
+        self._lanes: dict[tuple[str, str, str, bool], _Lane] = {}
         self._numbers: list[_Lane] = []
         self._boot = ""
         self._shift = 0
@@ -184,10 +185,11 @@ class _Reader:
         self._numbers = [self._open_lane(entry, now, before) for entry in record["lanes"]]
 
     def _open_lane(self, entry: dict[str, Any], now: int, before: int) -> _Lane:
-        key = (entry["name"], entry["via"], entry["mode"])
+        auth = bool(entry.get("auth", False))
+        key = (entry["name"], entry["via"], entry["mode"], auth)
         lane = self._lanes.get(key)
         if lane is None:
-            target = Target(**{name: entry[name] for name in ("name", "service", "via", "mode", "address")})
+            target = Target(**{name: entry[name] for name in ("name", "service", "via", "mode", "address")}, auth=auth)
             lane = _Lane(target, int(SECOND / entry["rate"]), now, Sweep(now, self._horizon))
             self._lanes[key] = lane
         elif before:
