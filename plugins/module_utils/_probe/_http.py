@@ -6,16 +6,27 @@
 
 from __future__ import annotations
 
+import re
+
 MAX_HEAD = 32 * 1024
-"""Bytes of status line and headers (or of trailers) beyond which a response is refused."""
+"""Bytes of status line and headers (or of a line of the trailers) beyond which a response is refused."""
 MAX_BODY = 1024 * 1024
-"""Bytes of body beyond which a response is refused."""
+"""Bytes of body, with what frames its chunks and its trailers, beyond which a response is refused."""
 MAX_KEPT = 64 * 1024
 """Bytes of the body that are kept to be compared with what is expected."""
 MAX_LINE = 256
 """Bytes of a chunk-size line."""
 MAX_INTERIM = 16
 """Number of 1xx responses before the real one."""
+
+# Where a line ends must not be a matter of opinion: one reader's value would be another one's header.
+_TEXT = rb"[^\0\n\v\f\r]*"
+_FIELD = rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+:" + _TEXT
+_HEAD_LINES = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: " + _TEXT + rb")?(?:\r\n" + _FIELD + rb")*")
+_NAMES = rb"connection|content-length|server|transfer-encoding"
+_WANTED = re.compile(rb"\r\n(" + _NAMES + rb"):[ \t]*(" + _TEXT + rb")", re.IGNORECASE)
+_TRAILER = re.compile(_FIELD)
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;" + _TEXT + rb")?")
 
 _HEAD, _LENGTH, _CHUNK_SIZE, _CHUNK, _CHUNK_END, _TRAILERS, _UNTIL_CLOSE, _DONE = range(8)
 
@@ -77,18 +88,25 @@ class ResponseReader:
             raise EarlyCloseError("the connection was closed before the response was complete")
         return True
 
+    def _cut(self, mark: bytes, limit: int, what: str) -> bytes | None:
+        """Take what stands before the mark, which must come within the limit; None while it has not come."""
+        end = self._buffer.find(mark, 0, limit + len(mark))
+        if end >= 0:
+            piece, self._buffer = self._buffer[:end], self._buffer[end + len(mark) :]
+            return piece
+        if len(self._buffer) >= limit + len(mark):
+            raise HttpError(f"{what} of the response is longer than {limit} bytes")
+        return None
+
     def _read_head(self) -> bool:
-        end = self._buffer.find(b"\r\n\r\n")
-        if (end if end >= 0 else len(self._buffer)) > MAX_HEAD:
-            raise HttpError(f"the head of the response is longer than {MAX_HEAD} bytes")
-        if end < 0:
+        head = self._cut(b"\r\n\r\n", MAX_HEAD, "the head")
+        if head is None:
             self._check_beginning()
             return False
-        head, self._buffer = self._buffer[:end], self._buffer[end + 4 :]
-        version, self.status = _parse_status_line(head.partition(b"\r\n")[0])
-        if 100 <= self.status < 200:
+        version, self.status, headers = _parse_head(head)
+        if self.status < 200:
             return self._skip_interim()
-        self._choose_body(version, _parse_headers(head))
+        self._choose_body(version, headers)
         return True
 
     def _check_beginning(self) -> None:
@@ -106,31 +124,28 @@ class ResponseReader:
         self.server = headers.get(b"server", b"")[:100]
         options = {option.strip() for option in headers.get(b"connection", b"").lower().split(b",")}
         self.reusable = b"close" not in options and (version >= 1 or b"keep-alive" in options)
-        coding = headers.get(b"transfer-encoding")
-        length = headers.get(b"content-length")
+        chunked = _parse_coding(headers.get(b"transfer-encoding"))
+        length = _parse_length(headers.get(b"content-length"))
         if self.status in (204, 304):
             self._state = _DONE
-        elif coding is not None:
-            self._choose_coding(coding, length)
+        elif chunked:
+            # Both headers together are how requests are smuggled: the framing is ambiguous.
+            self.reusable = self.reusable and length is None
+            self._state = _CHUNK_SIZE
         elif length is not None:
-            self._left = _parse_length(length)
-            self._state = _LENGTH if self._left else _DONE
+            self._left = length
+            self._state = _LENGTH if length else _DONE
         else:
             self.reusable = False
             self._state = _UNTIL_CLOSE
 
-    def _choose_coding(self, coding: bytes, length: bytes | None) -> None:
-        if coding.strip().lower() != b"chunked":
-            raise HttpError("unknown transfer coding")
-        if length is not None:
-            # Both headers together are how requests are smuggled: the framing is ambiguous.
-            self.reusable = False
-        self._state = _CHUNK_SIZE
-
-    def _take(self, data: bytes) -> None:
-        self._size += len(data)
+    def _count(self, size: int) -> None:
+        self._size += size
         if self._size > MAX_BODY:
             raise HttpError(f"the body of the response is longer than {MAX_BODY} bytes")
+
+    def _take(self, data: bytes) -> None:
+        self._count(len(data))
         room = MAX_KEPT - len(self.body)
         if room > 0:
             self.body += data[:room]
@@ -148,13 +163,11 @@ class ResponseReader:
         return False
 
     def _read_chunk_size(self) -> bool:
-        end = self._buffer.find(b"\r\n")
-        if (end if end >= 0 else len(self._buffer)) > MAX_LINE:
-            raise HttpError("a chunk-size line is too long")
-        if end < 0:
+        line = self._cut(b"\r\n", MAX_LINE, "a chunk-size line")
+        if line is None:
             return False
-        self._left = _parse_hex(self._buffer[:end].partition(b";")[0].rstrip(b" \t"))
-        self._buffer = self._buffer[end + 2 :]
+        self._count(len(line) + 2)
+        self._left = _parse_size(line)
         self._state = _CHUNK if self._left else _TRAILERS
         return True
 
@@ -174,17 +187,14 @@ class ResponseReader:
         return True
 
     def _read_trailers(self) -> bool:
-        end = self._buffer.find(b"\r\n")
-        if (end if end >= 0 else len(self._buffer)) + self._size > MAX_BODY or end > MAX_HEAD:
-            raise HttpError("the trailers of the response are too long")
-        if end < 0:
-            if len(self._buffer) > MAX_HEAD:
-                raise HttpError("the trailers of the response are too long")
+        line = self._cut(b"\r\n", MAX_HEAD, "a trailer")
+        if line is None:
             return False
-        self._buffer = self._buffer[end + 2 :]
-        self._size += end + 2
-        if end == 0:
+        self._count(len(line) + 2)
+        if not line:
             self._state = _DONE
+        elif not _TRAILER.fullmatch(line):
+            raise HttpError("a trailer is malformed")
         return True
 
     def _read_until_close(self) -> bool:
@@ -204,41 +214,36 @@ _STEPS = (
 )
 
 
-def _parse_status_line(line: bytes) -> tuple[int, int]:
-    """The minor version and the status."""
-    code = line[9:12]
-    plain = line[:7] == b"HTTP/1." and line[7:8] in (b"0", b"1") and line[8:9] == b" " and line[12:13] in (b"", b" ")
-    if not plain or not code.isdigit() or code < b"100":
-        raise HttpError("the status line is malformed")
-    return line[7] - 48, int(code)
-
-
-def _parse_headers(head: bytes) -> dict[bytes, bytes]:
-    """Header names in lower case; a repeated header is joined with a comma."""
+def _parse_head(head: bytes) -> tuple[int, int, dict[bytes, bytes]]:
+    """The minor version, the status, and the wanted headers by lower-case name; repeated ones joined with a comma."""
+    found = _HEAD_LINES.fullmatch(head)
+    if found is None:
+        raise HttpError("the head of the response is malformed")
     headers: dict[bytes, bytes] = {}
-    lines = head.split(b"\r\n")
-    if head.count(b"\n") != len(lines) - 1 or b"\0" in head:
-        # Where lines end must not be a matter of opinion: one reader's value would be another one's header.
-        raise HttpError("a header line is malformed")
-    for line in lines[1:]:
-        name, colon, value = line.partition(b":")
-        if not colon or not name or name != name.strip():
-            raise HttpError("a header line is malformed")
-        name = name.lower()
-        value = value.strip()
+    for written, text in _WANTED.findall(head):
+        name, value = written.lower(), text.rstrip(b" \t")
         headers[name] = headers[name] + b"," + value if name in headers else value
-    return headers
+    return int(found[1]), int(found[2]), headers
 
 
-def _parse_length(value: bytes) -> int:
-    values = {part.strip() for part in value.split(b",")}
-    text = values.pop()
-    if values or not text.isdigit() or len(text) > 15:
+def _parse_coding(value: bytes | None) -> bool:
+    """True when the body comes in chunks."""
+    if value is not None and value.lower() != b"chunked":
+        raise HttpError("unknown transfer coding")
+    return value is not None
+
+
+def _parse_length(value: bytes | None) -> int | None:
+    if value is None:
+        return None
+    first, *others = {part.strip() for part in value.split(b",")}
+    if others or not first.isdigit() or len(first) > 15:
         raise HttpError("the content length is malformed")
-    return int(text)
+    return int(first)
 
 
-def _parse_hex(text: bytes) -> int:
-    if not text or len(text) > 8 or text.strip(b"0123456789abcdefABCDEF"):
+def _parse_size(line: bytes) -> int:
+    found = _SIZE_LINE.fullmatch(line)
+    if found is None:
         raise HttpError("a chunk size is malformed")
-    return int(text, 16)
+    return int(found[1], 16)
