@@ -19,9 +19,13 @@ All times are whole numbers of one monotonic clock (nanoseconds here); windows a
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+
+MOST_GAPS = 100
+"""Gaps between proofs of up that are remembered of one lane, the longest ones."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +94,8 @@ class Sweep:
 
     ``begin`` is when observation began; ``horizon`` is longer than any window, and bounds what is remembered.
     ``longest_gap`` is the longest stretch that contains no whole up window: no outage that nothing shows was longer.
+    ``gaps()`` are the longest ones: a stretch that is longer than the shortest of them contains a whole up window unless
+    it lies inside of one of them.
     """
 
     def __init__(self, begin: int, horizon: int) -> None:
@@ -97,6 +103,8 @@ class Sweep:
         self.horizon = horizon
         self.spans: list[Span] = []
         self.longest_gap = 0
+        self._gaps: list[tuple[int, int, int]] = []
+        self._shortest_gap = -1
         self._latest_up = begin
         self._ups: deque[tuple[int, int]] = deque()
         self._group: _Group | None = None
@@ -109,6 +117,8 @@ class Sweep:
         if group is not None and not group.settled:
             self._end_group(group, begin, end)
         if begin > self._latest_up or not self._ups:
+            if gap > self._shortest_gap:
+                self._note_gap(end)
             self._latest_up = max(begin, self._latest_up)
             self._remember(begin, end)
 
@@ -144,9 +154,23 @@ class Sweep:
         if self._group is not None and self._group.limit is None:
             self._group.unobserved += end - begin
 
+    def gaps(self) -> list[tuple[int, int]]:
+        """The longest stretches without a whole up window, in the order of time; complete after ``finish``."""
+        return sorted((begin, end) for _length, begin, end in self._gaps)
+
+    def _note_gap(self, end: int) -> None:
+        entry = (end - self._latest_up, self._latest_up, end)
+        if len(self._gaps) < MOST_GAPS:
+            heapq.heappush(self._gaps, entry)
+        else:
+            heapq.heapreplace(self._gaps, entry)
+            self._shortest_gap = self._gaps[0][0]
+
     def finish(self, end: int) -> list[Span]:
         """Observation ended; returns all outages."""
         self.longest_gap = max(self.longest_gap, end - self._latest_up)
+        if end - self._latest_up > self._shortest_gap:
+            self._note_gap(end)
         self._close(None, end)
         return self.spans
 

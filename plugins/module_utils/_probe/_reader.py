@@ -54,7 +54,11 @@ class Target:
 
 @dataclass(frozen=True, kw_only=True)
 class Outage:
-    """One outage: begin and end are the best guess (wall clock, UTC), lower and upper its proved length (seconds)."""
+    """One outage: begin and end are the best guess (wall clock, UTC), lower and upper its proved length (seconds).
+
+    It began from begin_low to begin_high and ended from end_low to end_high. cause is one of ``_attribution.Cause``, why
+    the sentence that names the evidence for it.
+    """
 
     begin: float
     end: float
@@ -63,6 +67,12 @@ class Outage:
     failures: int
     kinds: dict[str, int]
     detail: str
+    begin_low: float
+    begin_high: float
+    end_low: float
+    end_high: float
+    cause: str = "undetermined"
+    why: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +80,8 @@ class Observation:
     """What one lane saw from begin to end (wall clock). counts: up, down, slow, void, all of the fixed schedule only.
 
     coverage is the share of the schedule that says something about the target; longest_gap is the longest time in
-    seconds without a proof of up, so that no outage that is not reported was longer; ended is False when the observer
-    was lost.
+    seconds without a proof of up, so that no outage that is not reported was longer; gaps are the longest ones as
+    (begin, end); ended is False when the observer was lost.
     """
 
     target: Target
@@ -84,6 +94,7 @@ class Observation:
     outages: tuple[Outage, ...]
     latency_ms: dict[str, float]
     ended: bool
+    gaps: tuple[tuple[float, float], ...]
     kept_resets: int = 0
 
     def as_record(self) -> dict[str, Any]:
@@ -276,6 +287,7 @@ class _Reader:
             outages=tuple(self._outage(span) for span in spans),
             latency_ms=latency | {"max": histogram.maximum / 1000},
             ended=self._ended,
+            gaps=tuple((self._wall(low), self._wall(high)) for low, high in lane.sweep.gaps()),
             kept_resets=lane.resets,
         )
 
@@ -290,6 +302,10 @@ class _Reader:
             failures=span.failures,
             kinds=kinds,
             detail=describe(span, kinds),
+            begin_low=self._wall(span.begin_low),
+            begin_high=self._wall(span.begin_high),
+            end_low=self._wall(span.end_low),
+            end_high=self._wall(span.end_high),
         )
 
     def _wall(self, moment: int) -> float:

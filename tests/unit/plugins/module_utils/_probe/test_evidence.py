@@ -10,7 +10,12 @@ import itertools
 import random
 
 import pytest
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._evidence import Span, Sweep, find_outages
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._evidence import (
+    MOST_GAPS,
+    Span,
+    Sweep,
+    find_outages,
+)
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -79,6 +84,31 @@ def test_gap_is_the_longest_that_can_hide(ups: list[tuple[int, int]], downs: lis
     sweep.finish(END)
 
     assert all(end - begin <= sweep.longest_gap for runs in possible for begin, end in runs)
+
+
+@settings(max_examples=300, deadline=None)
+@given(ups=windows, stretch=window)
+def test_gaps_tell_where_no_answer_is_proved(ups: list[tuple[int, int]], stretch: tuple[int, int]) -> None:
+    """A stretch contains a whole up window if and only if it does not lie inside of a gap."""
+    sweep = Sweep(-1, 1 << 62)
+    for end, begin in sorted((b, a) for a, b in ups):
+        sweep.up(begin, end)
+    sweep.finish(END + 1)
+
+    proved = any(stretch[0] <= begin and end <= stretch[1] for begin, end in ups)
+    assert proved == all(not (low < stretch[0] and stretch[1] < high) for low, high in sweep.gaps())
+
+
+def test_only_the_longest_gaps_are_remembered() -> None:
+    """Memory is bounded: of ever longer gaps the last ones are kept, in the order of time."""
+    sweep = Sweep(0, 100)
+    moment = 0
+    for length in range(1, 3 * MOST_GAPS):
+        moment += length
+        sweep.up(moment, moment)
+    sweep.finish(moment)
+
+    assert [high - low for low, high in sweep.gaps()] == list(range(2 * MOST_GAPS, 3 * MOST_GAPS))
 
 
 @settings(max_examples=200, deadline=None)
