@@ -104,9 +104,12 @@ class ResponseReader:
             self._check_beginning()
             return False
         version, self.status, headers = _parse_head(head)
+        chunked = _parse_coding(headers.get(b"transfer-encoding"))
+        length = _parse_length(headers.get(b"content-length"))
         if self.status < 200:
             return self._skip_interim()
-        self._choose_body(version, headers)
+        self._note_connection(version, headers)
+        self._choose_body(chunked, length)
         return True
 
     def _check_beginning(self) -> None:
@@ -120,12 +123,12 @@ class ResponseReader:
             raise HttpError(f"unexpected interim response {self.status}")
         return True
 
-    def _choose_body(self, version: int, headers: dict[bytes, bytes]) -> None:
+    def _note_connection(self, version: int, headers: dict[bytes, bytes]) -> None:
         self.server = headers.get(b"server", b"")[:100]
         options = {option.strip() for option in headers.get(b"connection", b"").lower().split(b",")}
         self.reusable = b"close" not in options and (version >= 1 or b"keep-alive" in options)
-        chunked = _parse_coding(headers.get(b"transfer-encoding"))
-        length = _parse_length(headers.get(b"content-length"))
+
+    def _choose_body(self, chunked: bool, length: int | None) -> None:
         if self.status in (204, 304):
             self._state = _DONE
         elif chunked:
