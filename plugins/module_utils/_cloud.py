@@ -232,6 +232,11 @@ class Cloud:
         return float(self._grant.expires.timestamp())
 
     @property
+    def token_lifetime(self) -> float:
+        """Seconds from the token's issue to its end: both are told by Keystone, so no other clock is trusted."""
+        return float((self._grant.expires - self._grant.issued).total_seconds())
+
+    @property
     def catalog(self) -> list[dict[str, Any]]:
         """The catalogue as Keystone gave it: type, name, endpoints."""
         return list(self._grant.service_catalog.catalog)
@@ -295,6 +300,11 @@ def http_error(what: str, status: int, text: str) -> HttpError:
     kinds: dict[int, type[HttpError]] = {401: RefusedError, 403: RefusedError, 404: MissingError}
     kind = BrokenError if status >= 500 else kinds.get(status, HttpError)
     return kind(f"{what} got HTTP {status}: {_quote(text)}", status)
+
+
+def check(access: Access) -> None:
+    """Read clouds.yaml and ask nobody; CloudError when the cloud is not in it, or its entry is not usable."""
+    _region(access)
 
 
 def connect(access: Access) -> Cloud:

@@ -49,12 +49,12 @@ class Burst:
 
     __slots__ = ("_began", "_bucket", "_successes", "active", "number")
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, budget: float = BUDGET) -> None:
         self.active = False
         self.number = 0
         self._began = 0
         self._successes = 0
-        self._bucket = Bucket(BUDGET, max(10.0, rate))
+        self._bucket = Bucket(budget, max(10.0, rate))
 
     def trigger(self, now: int) -> bool:
         """Something happened; True when that begins a burst, which then has a new number."""

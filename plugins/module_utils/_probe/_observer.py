@@ -38,7 +38,7 @@ STALE_STOP = 60.0
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How to observe. Times in seconds; duration 0 means until stopped."""
+    """How to observe. Times in seconds; duration 0 means until stopped; tokens: where they come from, see _tokens."""
 
     directory: Path
     duration: float = 0.0
@@ -46,6 +46,7 @@ class Plan:
     slow_after: float = 1.0
     realtime: bool = False
     tls: ssl.SSLContext | None = None
+    tokens: socket.socket | None = None
 
 
 def observe(plan: Plan, specs: Sequence[LaneSpec]) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def observe(plan: Plan, specs: Sequence[LaneSpec]) -> dict[str, Any]:
         _prepare_process()
         canary = _canary_or_none()
         log = LogWriter(plan.directory)
-        sampler = Sampler(specs, log, timeout=plan.timeout, tls=plan.tls, canary=canary)
+        sampler = Sampler(specs, log, timeout=plan.timeout, tls=plan.tls, canary=canary, tokens=plan.tokens)
         observer = _Observer(plan, specs, log, sampler, signalled)
         try:
             return observer.live(_realtime() if plan.realtime else "normal")
@@ -143,12 +144,14 @@ class _Observer:
                     "service": lane.spec.service,
                     "via": lane.spec.via,
                     "mode": lane.spec.mode,
+                    "auth": lane.spec.auth,
                     "kind": lane.last_kind.name.lower(),
                     "for": round((time.monotonic_ns() - lane.down_since) / SECOND, 3),
                 }
                 for lane in lanes
                 if lane.down_since
             ],
+            "tokens": self._sampler.tokens.status() if self._sampler.tokens else None,
             "log_error": self._log.error,
             "lost_samples": self._log.lost_samples,
         }

@@ -37,6 +37,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._mod
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._stream import StreamLane
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._timing import SECOND, Waiter, read_clocks
 
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._tokens import TokenFeed, TokenLane
 STALL = 100_000_000
 """Nanoseconds by which a turn may be late before failures in flight are put down to the observer itself."""
 TICK = SECOND // 5
@@ -60,6 +61,7 @@ class Sampler:
         source: random.Random | None = None,
     ) -> None:
         self._log = log
+        tokens: socket.socket | None = None,
         self._timeout = int(timeout * SECOND)
         self._waiter = Waiter()
         self._handlers: dict[int, Handler] = {}
@@ -77,10 +79,14 @@ class Sampler:
         self._join_siblings()
         self._start(source or random.Random())  # noqa: S311 - jitter is no secret
 
+        bearers = [lane for lane in self.lanes if isinstance(lane, TokenLane)]
+        self.tokens = TokenFeed(tokens, self, bearers) if tokens else None
     def _lane(self, number: int, spec: LaneSpec, tls: ssl.SSLContext | None) -> Lane:
         if spec.mode != "icmp":
             return StreamLane(number, spec, self, tls)
         if spec.family not in self._echoes:
+        if spec.auth:
+            return TokenLane(number, spec, self, tls)
             self._echoes[spec.family] = EchoSocket(spec.family, self)
         return EchoLane(number, spec, self, self._echoes[spec.family])
 
@@ -306,3 +312,5 @@ def _run_delay() -> int:
             return int(file.read().split()[1])
     except (OSError, IndexError, ValueError):
         return 0
+        if self.tokens is not None:
+            self.tokens.close()

@@ -123,6 +123,11 @@ def read_clocks() -> Clocks:
     return Clocks(monotonic, wall - monotonic, boot - monotonic)
 
 
+def boot_ns() -> int:
+    """The boot clock, by which tokens age: it cannot be set, and goes on while the machine sleeps."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
 def boot_id() -> str:
     """The identity of this boot; empty where the kernel does not tell."""
     try:
