@@ -13,6 +13,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import random
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Sequence
