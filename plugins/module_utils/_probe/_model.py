@@ -34,6 +34,7 @@ class Kind(enum.IntEnum):
     UNAUTHORIZED = 22
     WRONG_STATUS = 23
     WRONG_BODY = 24
+    FLOW_BROKEN = 25
     VOID_LATE = 100
     VOID_CROWDED = 101
     VOID_LOCAL = 102
