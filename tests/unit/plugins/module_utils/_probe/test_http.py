@@ -2,27 +2,37 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The HTTP reader: against h11, against every way of cutting the bytes, and against rubbish."""
+"""The HTTP reader: against h11, against every way of cutting the bytes, against rubbish and against floods.
+
+What is compared with h11, and where the two may differ, stands in the benchmark ``http_fuzz``.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import random
+import tracemalloc
 
 import h11
 import pytest
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._http import (
     MAX_BODY,
     MAX_HEAD,
+    MAX_INTERIM,
     MAX_KEPT,
+    MAX_LINE,
     EarlyCloseError,
     HttpError,
     ResponseReader,
     build_request,
 )
+from ansible_collections.openstack.upgrade_test.tests.benchmarks import http_fuzz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 def read(data: bytes, *, closed: bool = False, step: int = 1 << 30) -> ResponseReader | None:
@@ -32,29 +42,6 @@ def read(data: bytes, *, closed: bool = False, step: int = 1 << 30) -> ResponseR
         if reader.feed(data[start : start + step]):
             return reader
     return reader if closed and reader.end() else None
-
-
-def read_by_h11(data: bytes) -> tuple[int, bytes] | None:
-    """(status, body) as h11 reads them from a closed connection; None when it refuses."""
-    connection = h11.Connection(h11.CLIENT)
-    connection.send(h11.Request(method="GET", target="/", headers=[("Host", "x")]))
-    connection.send(h11.EndOfMessage())
-    connection.receive_data(data)
-    connection.receive_data(b"")
-    status, body = 0, b""
-    try:
-        while True:
-            event = connection.next_event()
-            if isinstance(event, h11.Response):
-                status = event.status_code
-            elif isinstance(event, h11.Data):
-                body += event.data
-            elif isinstance(event, h11.EndOfMessage):
-                return status, body
-            elif event in (h11.NEED_DATA, h11.PAUSED) or isinstance(event, h11.ConnectionClosed):
-                return None
-    except h11.RemoteProtocolError:
-        return None
 
 
 @pytest.mark.parametrize(
@@ -148,51 +135,85 @@ def test_rubbish_raises_nothing_else(data: bytes, step: int, begin: bytes) -> No
         read(begin + data, closed=True, step=step)
 
 
-pieces = st.lists(st.binary(min_size=1, max_size=40), max_size=5)
+def test_twenty_thousand_bad_days() -> None:
+    """Made, damaged and cut at random: HttpError or one result, whatever the cuts, and none that h11 would not give."""
+    result = http_fuzz.run_batch(seed=20, count=20_000)
+
+    assert result.failures == []
+    assert result.accepted > 5_000
 
 
-@st.composite
-def responses(draw: st.DrawFn) -> bytes:
-    """Mostly well-formed responses, some of them damaged by one byte."""
-    status = draw(st.sampled_from([200, 204, 300, 304, 404, 503]))
-    head = f"HTTP/1.{draw(st.integers(0, 1))} {status} X\r\nServer: s\r\n".encode()
-    body = draw(pieces)
-    framing = draw(st.sampled_from(["length", "chunked", "close"]))
-    if framing == "length":
-        head += f"Content-Length: {sum(map(len, body))}\r\n\r\n".encode() + b"".join(body)
-    elif framing == "chunked":
-        chunks = b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in body)
-        head += b"Transfer-Encoding: chunked\r\n\r\n" + chunks + b"0\r\n\r\n"
-    else:
-        head += b"\r\n" + b"".join(body)
-    return draw(st.sampled_from([b"", b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"])) + head
+REFUSED_ON_PURPOSE = {
+    "a version other than 1.0 and 1.1": b"HTTP/1.2 200 OK\r\n\r\n",
+    "a line that does not end in CR LF": OK + b"X: y\nServer: z\r\n\r\n",
+    "a folded line": OK + b"X: y\r\n z\r\n\r\n",
+    "a control character in a chunk extension": CHUNKED + b"1;a\0\r\na\r\n0\r\n\r\n",
+    "more than 15 digits of length": OK + b"Content-Length: 0000000000000001\r\n\r\na",
+    "more than 8 digits of chunk size": CHUNKED + b"000000001\r\na\r\n0\r\n\r\n",
+    "a chunk-size line above its limit": CHUNKED + b"1;" + b"a" * (MAX_LINE - 1) + b"\r\na\r\n0\r\n\r\n",
+    "more interim responses than the limit": CONTINUE * (MAX_INTERIM + 1) + OK + b"\r\n",
+    "a head above its limit": OK + b"X: " + b"a" * (MAX_HEAD - len(OK) - 2) + b"\r\n\r\n",
+    "a body above its limit": OK + b"\r\n" + b"a" * (MAX_BODY + 1),
+}
 
 
-@settings(max_examples=500, deadline=None)
-@given(data=responses(), step=st.integers(1, 60))
-def test_reads_what_h11_reads(data: bytes, step: int) -> None:
-    """Well-formed responses are read as h11 reads them."""
-    reader = read(data, closed=True, step=step)
-    expected = read_by_h11(data)
+@pytest.mark.parametrize("reason", http_fuzz.STRICTER)
+def test_stricter_than_h11_for_one_reason(reason: str) -> None:
+    """Each thing that h11 accepts and we do not is told apart from all others."""
+    data = REFUSED_ON_PURPOSE[reason]
+    theirs = http_fuzz.read_by_h11(data)
 
-    assert reader is not None
-    assert expected == (reader.status, reader.body)
+    assert theirs is not None
+    assert [name for name, applies in http_fuzz.STRICTER.items() if applies(theirs)] == [reason]
+    assert http_fuzz.read([data]).problem in ("refused", "early close")
 
 
-@settings(max_examples=500, deadline=None)
-@given(data=responses(), place=st.integers(0, 300), byte=st.integers(0, 255))
-def test_never_reads_more_into_damage_than_h11(data: bytes, place: int, byte: int) -> None:
-    """Where both accept a damaged response, they read the same from it."""
-    place %= len(data)
-    damaged = data[:place] + bytes((byte,)) + data[place + 1 :]
-    expected = read_by_h11(damaged)
+def test_laxer_than_h11() -> None:
+    """The one thing that h11 refuses and we accept, because the standard has it, is read as without it."""
+    data = CONTINUE + CHUNKED + b"1 \t;a\r\na\r\n8;b\r\n\r\n1 ;\r\n2\r\n0 ;c\r\n\r\n"
+    (rewrite,) = http_fuzz.LAXER.values()
+    theirs = http_fuzz.read_by_h11(rewrite(data))
+
+    assert http_fuzz.read_by_h11(data) is None
+    assert theirs is not None
+    assert http_fuzz.read([data])[:3] == ("", 200, theirs.body)
+    assert theirs.body == b"a\r\n1 ;\r\n2"
+
+
+@pytest.mark.parametrize("size", [64, 16384])
+@pytest.mark.parametrize(
+    ("beginning", "repeated"),
+    [pytest.param(*flood, id=name) for name, *flood in http_fuzz.floods(random.Random(1))],
+)
+def test_flood_is_refused_in_bounded_memory(beginning: bytes, repeated: bytes, size: int) -> None:
+    """What never ends is refused within the limits, and never held."""
+    tracemalloc.start()
     try:
-        reader = read(damaged, closed=True)
-    except HttpError:
-        reader = None
+        wrong = http_fuzz.drown(beginning, repeated, size)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
 
-    if reader is not None and expected is not None:
-        assert expected == (reader.status, reader.body)
+    assert wrong == ""
+    assert peak < 4 * http_fuzz.HELD
+
+
+@pytest.mark.parametrize(
+    ("data", "limit", "longer"),
+    [
+        (OK + b"X: %s\r\n\r\n", MAX_HEAD - len(OK) - 3, "head"),
+        (CHUNKED + b"1;%s\r\na\r\n0\r\n\r\n", MAX_LINE - 2, "chunk-size line"),
+        (CHUNKED + b"0\r\nX:%s\r\n\r\n", MAX_HEAD - 2, "trailer"),
+    ],
+)
+def test_limit_does_not_depend_on_the_cut(data: bytes, limit: int, longer: str) -> None:
+    """What just fits is accepted when it comes byte by byte, too; one byte more never is."""
+    fits, too_long = data % (b"a" * limit), data % (b"a" * (limit + 1))
+
+    for step in (1, 1 << 30):
+        assert read(fits, closed=True, step=step) is not None
+        with pytest.raises(HttpError, match=f"{longer} of the response is longer"):
+            read(too_long, closed=True, step=step)
 
 
 def test_request_is_complete() -> None:
