@@ -94,8 +94,8 @@ class Sweep:
 
     ``begin`` is when observation began; ``horizon`` is longer than any window, and bounds what is remembered.
     ``longest_gap`` is the longest stretch that contains no whole up window: no outage that nothing shows was longer.
-    ``gaps()`` are the longest ones: a stretch that is longer than the shortest of them contains a whole up window unless
-    it lies inside of one of them.
+    ``gaps()`` are the longest ones: a stretch that is longer than the shortest of them contains a whole up window
+    unless it lies inside of one of them.
     """
 
     def __init__(self, begin: int, horizon: int) -> None:
@@ -104,23 +104,34 @@ class Sweep:
         self.spans: list[Span] = []
         self.longest_gap = 0
         self._gaps: list[tuple[int, int, int]] = []
-        self._shortest_gap = -1
         self._latest_up = begin
         self._ups: deque[tuple[int, int]] = deque()
         self._group: _Group | None = None
 
-    def up(self, begin: int, end: int) -> None:
-        """The target was up at some moment of the window."""
-        gap = end - self._latest_up
-        self.longest_gap = max(self.longest_gap, gap)
+    def up(self, begin: int, end: int, *, thinned: bool = False) -> None:
+        """The target was up at some moment of the window.
+
+        thinned: windows before this one were left out (``_proofs``), and ``without_up`` is told of the gaps among them.
+        """
+        if not thinned:
+            self.longest_gap = max(self.longest_gap, end - self._latest_up)
         group = self._group
         if group is not None and not group.settled:
             self._end_group(group, begin, end)
         if begin > self._latest_up or not self._ups:
-            if gap > self._shortest_gap:
-                self._note_gap(end)
+            if not thinned:
+                self.without_up(self._latest_up, end)
             self._latest_up = max(begin, self._latest_up)
             self._remember(begin, end)
+
+    def without_up(self, begin: int, end: int) -> None:
+        """No whole up window lies in between."""
+        self.longest_gap = max(self.longest_gap, end - begin)
+        entry = (end - begin, begin, end)
+        if len(self._gaps) < MOST_GAPS:
+            heapq.heappush(self._gaps, entry)
+        elif entry > self._gaps[0]:
+            heapq.heapreplace(self._gaps, entry)
 
     def _end_group(self, group: _Group, begin: int, end: int) -> None:
         """An up window while an outage is not settled: it may end it, and later settles it."""
@@ -158,19 +169,10 @@ class Sweep:
         """The longest stretches without a whole up window, in the order of time; complete after ``finish``."""
         return sorted((begin, end) for _length, begin, end in self._gaps)
 
-    def _note_gap(self, end: int) -> None:
-        entry = (end - self._latest_up, self._latest_up, end)
-        if len(self._gaps) < MOST_GAPS:
-            heapq.heappush(self._gaps, entry)
-        else:
-            heapq.heapreplace(self._gaps, entry)
-            self._shortest_gap = self._gaps[0][0]
-
     def finish(self, end: int) -> list[Span]:
         """Observation ended; returns all outages."""
-        self.longest_gap = max(self.longest_gap, end - self._latest_up)
-        if end - self._latest_up > self._shortest_gap:
-            self._note_gap(end)
+        if end > self._latest_up:
+            self.without_up(self._latest_up, end)
         self._close(None, end)
         return self.spans
 

@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+
 _SUB_BITS = 7
 
 
@@ -13,6 +16,14 @@ def bucket_of(value: int) -> int:
     """The number of the bucket of a value: exact below 128, then 128 buckets for each doubling (0.4 % error)."""
     shift = value.bit_length() - _SUB_BITS - 1
     return value if shift <= 0 else (shift << _SUB_BITS) + (value >> shift)
+
+
+def buckets_of(values: Iterable[int]) -> list[int]:
+    """``bucket_of`` for many values."""
+    return [
+        value if (shift := value.bit_length() - _SUB_BITS - 1) <= 0 else (shift << _SUB_BITS) + (value >> shift)
+        for value in values
+    ]
 
 
 def middle_of(bucket: int) -> float:
@@ -30,21 +41,25 @@ class Histogram:
     __slots__ = ("counts", "maximum", "total")
 
     def __init__(self) -> None:
-        self.counts: dict[int, int] = {}
+        self.counts: Counter[int] = Counter()
         self.maximum = 0
         self.total = 0
 
     def add(self, value: int, times: int = 1) -> None:
         """Count a value."""
-        bucket = bucket_of(value)
-        self.counts[bucket] = self.counts.get(bucket, 0) + times
+        self.counts[bucket_of(value)] += times
         self.total += times
         self.maximum = max(self.maximum, value)
 
+    def extend(self, buckets: Iterable[int], count: int, maximum: int) -> None:
+        """Count values of which the buckets, the number and the maximum are known."""
+        self.counts.update(buckets)
+        self.total += count
+        self.maximum = max(self.maximum, maximum)
+
     def merge(self, other: Histogram) -> None:
         """Add all that another histogram has counted."""
-        for bucket, times in other.counts.items():
-            self.counts[bucket] = self.counts.get(bucket, 0) + times
+        self.counts.update(other.counts)
         self.total += other.total
         self.maximum = max(self.maximum, other.maximum)
 

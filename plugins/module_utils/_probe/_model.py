@@ -57,6 +57,9 @@ class Kind(enum.IntEnum):
 UNANSWERED = frozenset({Kind.CONNECT_TIMEOUT, Kind.TIMEOUT, Kind.STALLED, Kind.NO_REPLY})
 """Kinds without an answer: the failing moment lies near the sending, not near the end of the waiting."""
 
+NOT_SENT = frozenset({Kind.VOID_LATE, Kind.VOID_CROWDED, Kind.VOID_STORAGE})
+"""Kinds of which one record stands for any number of planned probes."""
+
 FLAG_BURST = 1
 """The probe was sent beyond the fixed schedule, to find the edges of an outage."""
 FLAG_RETRIED = 2

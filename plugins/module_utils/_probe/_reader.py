@@ -6,37 +6,35 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from bisect import bisect_right
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._blocks import (
+    STEP,
+    Block,
+    End,
+    Kept,
+    LaneBlock,
+    LaneKey,
+    Run,
+    horizon_of,
+    lane_key,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._compact import read_log
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._evidence import Span, Sweep
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._histogram import Histogram
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log import (
-    BASE,
-    CLOCK,
-    CLOCK_FRAME,
-    END,
-    RUN,
-    SAMPLE,
-    SAMPLES,
-    Frame,
-    read_frames,
-    segments,
-)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log import segments
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import (
     FLAG_BURST,
     FLAG_RETRIED,
-    UNANSWERED,
+    NOT_SENT,
     Kind,
     ProbeError,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._timing import SECOND
 
-SETTLE = 50_000_000
-"""Nanoseconds after sending (or after the last sign of life) in which an unanswered request met its fate, at least."""
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -56,8 +54,8 @@ class Target:
 class Outage:
     """One outage: begin and end are the best guess (wall clock, UTC), lower and upper its proved length (seconds).
 
-    It began from begin_low to begin_high and ended from end_low to end_high. cause is one of ``_attribution.Cause``, why
-    the sentence that names the evidence for it.
+    It began from begin_low to begin_high and ended from end_low to end_high. cause is one of ``_attribution.Cause``,
+    why the sentence that names the evidence for it.
     """
 
     begin: float
@@ -81,7 +79,8 @@ class Observation:
 
     coverage is the share of the schedule that says something about the target; longest_gap is the longest time in
     seconds without a proof of up, so that no outage that is not reported was longer; gaps are the longest ones as
-    (begin, end); ended is False when the observer was lost.
+    (begin, end); ended is False when the observer was lost. Of the void, not_recorded could not be written; the
+    latencies of latency_dropped good answers were given up to keep the log small, so latency_ms is of the others.
     """
 
     target: Target
@@ -96,6 +95,8 @@ class Observation:
     ended: bool
     gaps: tuple[tuple[float, float], ...]
     kept_resets: int = 0
+    not_recorded: int = 0
+    latency_dropped: int = 0
 
     def as_record(self) -> dict[str, Any]:
         """As plain data."""
@@ -104,170 +105,203 @@ class Observation:
 
 def read_observations(directory: Path) -> list[Observation]:
     """All lanes of one observer's log, in the order they were given. Raises ProbeError when there is no log."""
-    paths = segments(Path(directory))
-    if not paths:
-        raise ProbeError(f"directory: {directory} holds no samples of an observer")
     reader = _Reader()
-    for frame in _frames(paths):
-        reader.take(frame)
+    for part in read_log(existing_log(directory)):
+        reader.take(part)
     return reader.observations()
 
 
-def _frames(paths: list[Path]) -> Iterator[Frame]:
-    for path in paths:
-        with path.open("rb") as file:
-            yield from read_frames(file)
+def existing_log(directory: Path) -> Path:
+    """The directory, if there is a log in it. Raises ProbeError."""
+    directory = Path(directory)
+    if not segments(directory):
+        raise ProbeError(f"directory: {directory} holds no samples of an observer")
+    return directory
+
+
+def target_of(entry: dict[str, Any]) -> Target:
+    """The target of a lane of a RUN record."""
+    fields = {name: entry[name] for name in ("name", "service", "via", "mode", "address")}
+    return Target(**fields, auth=bool(entry.get("auth", False)))
+
+
+class TimeLine:
+    """One monotonic time line for a whole log, and the wall clock along it: times of a later boot are shifted."""
+
+    def __init__(self) -> None:
+        self.shift = 0
+        self.last = 0
+        self._boot = ""
+        self._sequence = -1
+        self._since: list[int] = []
+        self._offsets: list[int] = []
+        self._noted = 0
+
+    def begin(self, run: Run) -> tuple[int, int]:
+        """A session begins or goes on; returns the stretch before in which nothing was observed, which may be empty."""
+        monotonic, wall_offset, _boot_offset = run.record["clocks"]
+        boot = run.record["boot_id"]
+        before = self.last
+        # Whatever is missing of a session that goes on was in frames that are lost.
+        whole = run.record.get("continued", False) and run.sequence == (self._sequence + 1) & 0xFFFFFFFF
+        if self._boot and boot != self._boot:
+            # The monotonic clock began anew: continue the time line by the wall clock.
+            self.shift = wall_offset - self._offsets[-1]
+        self._boot, self._sequence = boot, run.sequence
+        now = monotonic + self.shift
+        self._note(now, wall_offset)
+        self.last = max(self.last, now)
+        return (now, now) if whole else (before or now, now)
+
+    def take(self, block: Block) -> None:
+        """The clocks of a block."""
+        self._sequence = block.sequence
+        for clock in block.clocks:
+            if abs(clock.wall_offset - self._noted) > STEP:
+                self._note(clock.monotonic + self.shift, clock.wall_offset)
+        self.last = max(self.last, block.last + self.shift)
+
+    def _note(self, now: int, wall_offset: int) -> None:
+        self._noted = wall_offset
+        self._since.append(now)
+        self._offsets.append(wall_offset - self.shift)
+
+    def wall(self, moment: int) -> float:
+        """The wall time of a moment by the offset that held then."""
+        place = max(0, bisect_right(self._since, moment) - 1)
+        return (moment + self._offsets[place]) / SECOND
 
 
 @dataclass(slots=True)
 class _Lane:
-    """What has been read of one lane. Evidence waits in pending until nothing earlier can follow."""
+    """What has been read of one lane. Evidence (end, begin, kind, thinned) waits until nothing earlier can follow."""
 
     target: Target
     period: int
     begin: int
     sweep: Sweep
     histogram: Histogram = field(default_factory=Histogram)
-    pending: list[tuple[int, int, int, int]] = field(default_factory=list)
+    pending: list[tuple[int, int, int, bool]] = field(default_factory=list)
     up: int = 0
     slow: int = 0
     down: int = 0
     void: int = 0
     resets: int = 0
-    median: float = 1_000_000.0
+    not_recorded: int = 0
+    latency_dropped: int = 0
 
     def feed(self, until: int) -> None:
         """Hand evidence that ended by then to the sweep."""
         pending = self.pending
         pending.sort()
-        sweep = self.sweep
-        done = 0
-        for end, begin, kind, _status in pending:
-            if end > until:
-                break
-            done += 1
+        done = bisect_right(pending, until, key=lambda evidence: evidence[0])
+        for end, begin, kind, thinned in pending[:done]:
             if kind == Kind.UP:
-                sweep.up(begin, end)
+                self.sweep.up(begin, end, thinned=thinned)
             else:
-                sweep.down(begin, end, kind)
+                self.sweep.down(begin, end, kind)
         del pending[:done]
+
+    def take_good(self, part: LaneBlock, shift: int) -> None:
+        """The good part of a block."""
+        for proof in part.proofs:
+            self.pending.append((proof.end + shift, proof.begin + shift, 0, proof.thinned))
+        for _length, begin, end in part.gaps:
+            self.sweep.without_up(begin + shift, end + shift)
+        for second in part.seconds:
+            self.up += second.count
+            latencies = second.sent()
+            if latencies is None:
+                self.latency_dropped += second.count
+            else:
+                self.histogram.extend(latencies.buckets, second.count, latencies.maximum)
+
+    def take_kept(self, kept: Kept, shift: int, slow: int) -> None:
+        """A record that is not plainly good. Of the good ones among them the proofs have the evidence."""
+        _number, kind, flags, _status, _late, sent, window, *_phases, count = kept.sample
+        burst = flags & FLAG_BURST
+        if kind >= Kind.VOID_LATE:
+            slots = 0 if burst else planned_probes(kind, count)
+            self.void += slots
+            self.not_recorded += slots if kind == Kind.VOID_STORAGE else 0
+            return
+        self.resets += bool(flags & FLAG_RETRIED)
+        if kind != Kind.UP:
+            begin = kept.base + sent * 1000 + shift
+            self.pending.append((begin + kept.length * 1000, begin, kind, False))
+            self.down += not burst
+        elif not burst:
+            self.histogram.add(window)
+            self.slow += window > slow
+            self.up += window <= slow
+
+
+def planned_probes(kind: int, count: int) -> int:
+    """The planned probes that a void record stands for, where count is the last field of it."""
+    return max(1, count) if kind in NOT_SENT else 1
+
+
+def slow_window(record: dict[str, Any]) -> int:
+    """The longest window in microseconds that is not slow, by a RUN record."""
+    return int(record["slow_after"] * SECOND) // 1000
 
 
 class _Reader:
-    """Takes frames in order. Times of a later boot are shifted so that one monotonic time line results."""
+    """Takes the parts of a log in order."""
 
     def __init__(self) -> None:
-        self._lanes: dict[tuple[str, str, str, bool], _Lane] = {}
+        self._time = TimeLine()
+        self._lanes: dict[LaneKey, _Lane] = {}
         self._numbers: list[_Lane] = []
-        self._boot = ""
-        self._shift = 0
-        self._last = 0
-        self._horizon = 0
         self._slow = 0
         self._sent_until = 0
         self._ended = False
-        self._offsets: list[tuple[int, int]] = []
 
-    def take(self, frame: Frame) -> None:
-        """One frame."""
-        if frame.type == SAMPLES:
-            self._take_samples(frame.payload)
-        elif frame.type == CLOCK:
-            self._take_clock(frame.payload)
-        elif frame.type == RUN:
-            self._take_run(json.loads(frame.payload))
-        elif frame.type == END:
-            record = json.loads(frame.payload)
-            self._sent_until = record["sent_until"] + self._shift
+    def take(self, part: Run | Block | End) -> None:
+        """One part."""
+        if isinstance(part, Block):
+            self._take_block(part)
+        elif isinstance(part, Run):
+            self._take_run(part)
+        else:
+            self._sent_until = part.record["sent_until"] + self._time.shift
             self._ended = True
 
-    def _take_run(self, record: dict[str, Any]) -> None:
-        monotonic, wall_offset, _boot_offset = record["clocks"]
-        if self._boot and record["boot_id"] != self._boot:
-            # The monotonic clock began anew: continue the time line by the wall clock.
-            self._shift = wall_offset - self._offsets[-1][1]
-        self._boot = record["boot_id"]
-        now = monotonic + self._shift
-        before = self._last
-        self._horizon = int((record["timeout"] + 1) * SECOND)
-        self._slow = int(record["slow_after"] * SECOND)
+    def _take_run(self, run: Run) -> None:
+        away = self._time.begin(run)
+        self._slow = slow_window(run.record)
         self._ended = False
-        self._note_offset(now, wall_offset - self._shift)
-        self._numbers = [self._open_lane(entry, now, before) for entry in record["lanes"]]
+        horizon = horizon_of(run.record)
+        self._numbers = [self._open_lane(entry, away, horizon) for entry in run.record["lanes"]]
 
-    def _open_lane(self, entry: dict[str, Any], now: int, before: int) -> _Lane:
-        auth = bool(entry.get("auth", False))
-        key = (entry["name"], entry["via"], entry["mode"], auth)
-        lane = self._lanes.get(key)
+    def _open_lane(self, entry: dict[str, Any], away: tuple[int, int], horizon: int) -> _Lane:
+        before, now = away
+        lane = self._lanes.get(lane_key(entry))
         if lane is None:
-            target = Target(**{name: entry[name] for name in ("name", "service", "via", "mode", "address")}, auth=auth)
-            lane = _Lane(target, int(SECOND / entry["rate"]), now, Sweep(now, self._horizon))
-            self._lanes[key] = lane
-        elif before:
+            lane = _Lane(target_of(entry), int(SECOND / entry["rate"]), now, Sweep(now, horizon))
+            self._lanes[lane_key(entry)] = lane
+        elif before < now:
             lane.feed(now)
             lane.sweep.gap(before, now)
-            lane.void += max(0, now - before) // lane.period
+            lane.void += (now - before) // lane.period
+        lane.sweep.horizon = max(lane.sweep.horizon, horizon)
         return lane
 
-    def _note_offset(self, now: int, offset: int) -> None:
-        # Only changes are kept: a clock that is merely disciplined moves by microseconds a second.
-        self._last = max(self._last, now)
-        if not self._offsets or abs(self._offsets[-1][1] - offset) > 100_000:
-            self._offsets.append((now, offset))
-
-    def _take_clock(self, payload: bytes) -> None:
-        monotonic, wall_offset, *_rest = CLOCK_FRAME.unpack(payload)
-        now = monotonic + self._shift
-        self._note_offset(now, wall_offset - self._shift)
-        for lane in self._numbers:
-            lane.feed(now - self._horizon)
-
-    def _take_samples(self, payload: bytes) -> None:
-        base = BASE.unpack_from(payload)[0] + self._shift
-        self._last = max(self._last, base)
-        lanes = self._numbers
-        for sample in SAMPLE.iter_unpack(memoryview(payload)[BASE.size :]):
-            if sample[0] >= len(lanes):
-                continue  # the canary
-            lane, kind = lanes[sample[0]], sample[1]
-            if kind >= 100:
-                lane.void += sample[9] or 1
-                continue
-            if sample[2] & FLAG_RETRIED:
-                lane.resets += 1
-            if kind == Kind.UP:
-                self._take_up(lane, base, sample)
-            else:
-                self._take_down(lane, base, sample)
-
-    def _take_up(self, lane: _Lane, base: int, sample: tuple[int, ...]) -> None:
-        _number, _kind, flags, _status, _late, sent, window, *_phases = sample
-        begin, length = base + sent * 1000, window * 1000
-        lane.pending.append((begin + length, begin, 0, 0))
-        if flags & FLAG_BURST:
-            return
-        lane.histogram.add(window)
-        lane.median += lane.median * (0.01 if length > lane.median else -0.01)
-        if length > self._slow:
-            lane.slow += 1
-        else:
-            lane.up += 1
-
-    @staticmethod
-    def _take_down(lane: _Lane, base: int, sample: tuple[int, ...]) -> None:
-        _number, kind, flags, status, _late, sent, window, connected, _secured, first = sample
-        begin, length = base + sent * 1000, window * 1000
-        if kind in UNANSWERED:
-            # The request met its fate when it arrived, not when we gave up waiting.
-            alive = max(connected, first) * 1000
-            length = min(length, alive + max(SETTLE, int(4 * lane.median)))
-        lane.pending.append((begin + length, begin, kind, status))
-        if not flags & FLAG_BURST:
-            lane.down += 1
+    def _take_block(self, block: Block) -> None:
+        self._time.take(block)
+        lanes, shift = self._numbers, self._time.shift
+        for part in block.lanes:
+            if part.number < len(lanes):
+                lanes[part.number].take_good(part, shift)
+        for kept in block.kept:
+            if kept.sample[0] < len(lanes):
+                lanes[kept.sample[0]].take_kept(kept, shift, self._slow)
+        for lane in lanes:
+            lane.feed(block.until + shift)
 
     def observations(self) -> list[Observation]:
         """What all lanes saw."""
-        end = self._sent_until if self._ended else self._last
+        end = self._sent_until if self._ended else self._time.last
         return [self._observation(lane, end) for lane in self._lanes.values()]
 
     def _observation(self, lane: _Lane, end: int) -> Observation:
@@ -278,8 +312,8 @@ class _Reader:
         latency = {name: round(histogram.quantile(share) / 1000, 3) for name, share in QUANTILES.items()}
         return Observation(
             target=lane.target,
-            begin=self._wall(lane.begin),
-            end=self._wall(end),
+            begin=self._time.wall(lane.begin),
+            end=self._time.wall(end),
             interval=lane.period / SECOND,
             counts={"up": lane.up, "down": lane.down, "slow": lane.slow, "void": lane.void},
             coverage=round(seen / max(1, seen + lane.void), 6),
@@ -287,35 +321,28 @@ class _Reader:
             outages=tuple(self._outage(span) for span in spans),
             latency_ms=latency | {"max": histogram.maximum / 1000},
             ended=self._ended,
-            gaps=tuple((self._wall(low), self._wall(high)) for low, high in lane.sweep.gaps()),
+            gaps=tuple((self._time.wall(low), self._time.wall(high)) for low, high in lane.sweep.gaps()),
             kept_resets=lane.resets,
+            not_recorded=lane.not_recorded,
+            latency_dropped=lane.latency_dropped,
         )
 
     def _outage(self, span: Span) -> Outage:
         begin, end = span.point
         kinds = {Kind(kind).name.lower(): count for kind, count in sorted(span.kinds.items())}
         return Outage(
-            begin=self._wall(begin),
-            end=self._wall(end),
+            begin=self._time.wall(begin),
+            end=self._time.wall(end),
             lower=span.lower / SECOND,
             upper=span.upper / SECOND,
             failures=span.failures,
             kinds=kinds,
             detail=describe(span, kinds),
-            begin_low=self._wall(span.begin_low),
-            begin_high=self._wall(span.begin_high),
-            end_low=self._wall(span.end_low),
-            end_high=self._wall(span.end_high),
+            begin_low=self._time.wall(span.begin_low),
+            begin_high=self._time.wall(span.begin_high),
+            end_low=self._time.wall(span.end_low),
+            end_high=self._time.wall(span.end_high),
         )
-
-    def _wall(self, moment: int) -> float:
-        """The wall time of a moment by the offset that held then."""
-        offset = self._offsets[0][1]
-        for since, value in self._offsets:
-            if since > moment:
-                break
-            offset = value
-        return (moment + offset) / SECOND
 
 
 def describe(span: Span, kinds: dict[str, int]) -> str:
