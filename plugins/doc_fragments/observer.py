@@ -63,3 +63,34 @@ attributes:
     support: full
     platforms: linux
 """
+
+    # For those that can ask with a token; keep in step with module_utils/_token_source.py: argument_spec.
+    TOKEN = r"""
+options:
+  cloud:
+    description:
+      - Name in clouds.yaml of the cloud, and by that of the user, whose tokens are used. Take one without special rights.
+      - Processes beside the observer get the tokens and renew them long before they expire. No token is ever written
+        anywhere.
+      - Without a valid token nothing is sent, and that is recorded as void. A valid token that is refused counts as
+        down, and is replaced at once.
+    type: str
+  clouds_yaml:
+    description:
+      - The clouds.yaml to read. Then no other file is looked at, except a C(secure.yaml) beside it, and no C(OS_*)
+        variable.
+      - By default openstacksdk searches its usual places.
+      - It is read anew for each token.
+    type: path
+  region_name:
+    description:
+      - Name of the region. By default the one in clouds.yaml.
+    type: str
+  api_timeout:
+    description:
+      - Seconds to wait for one answer of Keystone.
+    type: int
+    default: 10
+requirements:
+  - openstacksdk >= 4.0.0, with O(cloud) only
+"""

@@ -15,6 +15,7 @@ description:
   - Returns one target for each instance, in the form that M(openstack.upgrade_test.api_uptime) takes. What is asked,
     and what answer counts as up, is taken from the published endpoint of the same service. An address with a path of
     its own is asked as it is, and any good status counts as up there.
+  - Instances are asked without a token.
 positional: _input, instances
 options:
   _input:
@@ -81,7 +82,7 @@ def _target(instance: Mapping[str, Any], published: Mapping[str, Mapping[str, An
     if urlsplit(url).path.strip("/") != urlsplit(str(model["url"])).path.strip("/"):
         # Another question has another answer.
         target.pop("expect", None)
-    return target
+    return {key: value for key, value in target.items() if not key.startswith("auth_")}
 
 
 def _same_question(address: str, question: str) -> str:

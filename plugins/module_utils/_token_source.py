@@ -29,7 +29,7 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -52,6 +52,36 @@ _PR_SET_PDEATHSIG = 1
 
 Grant = Callable[[], tuple[str, float]]
 """Authenticate: returns a token and its lifetime in seconds. Raises CloudError."""
+
+
+def argument_spec() -> dict[str, dict[str, Any]]:
+    """Return the options of whoever may use tokens; keep in step with doc_fragments/observer.py: TOKEN."""
+    return {
+        "cloud": {"type": "str"},
+        "clouds_yaml": {"type": "path"},
+        "region_name": {"type": "str"},
+        "api_timeout": {"type": "int", "default": 10},
+    }
+
+
+@contextlib.contextmanager
+def tokens_for(params: Mapping[str, Any], *, needed: bool, only_check: bool) -> Iterator[socket.socket | None]:
+    """Our end of the connection to a source as a module's options say; None when it is not needed, or only to check.
+
+    Raises CloudError for a wrong option.
+    """
+    if not needed:
+        yield None
+        return
+    own = {name: params[name] for name in argument_spec()}
+    # That certificates are checked is a default, which must not outdo clouds.yaml.
+    access = Access(**own, ca_cert=params["ca_cert"], validate_certs=None if params["validate_certs"] else False)
+    if only_check:
+        check(access)
+        yield None
+        return
+    with token_source(access) as connection:
+        yield connection
 
 
 @contextlib.contextmanager

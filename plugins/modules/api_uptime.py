@@ -15,13 +15,16 @@ description:
   - Sends GET requests on a fixed schedule, whatever the earlier ones do, and records each of them.
   - From these it finds outages, each with a lower and an upper bound of its length that the probes prove.
   - It needs nothing but Python on the observing host, and any HTTP or HTTPS service can be a target.
+  - With O(cloud) the targets that have an C(auth_url) are asked with a token, too. These are lanes of their own, so
+    that trouble with Keystone or a token is never taken for downtime of a service.
 options:
   targets:
     description:
       - What to observe. C(targets) of M(openstack.upgrade_test.cloud_info) has this form.
       - 'Each is a dictionary with the keys C(name) and C(url), and optionally C(service), C(via)
         (how the service is reached: V(public), or the
-        name of the instance), C(expect) and C(connections) (as O(connections), for this target).'
+        name of the instance), C(expect), C(auth_url) and C(auth_expect) (what to ask with a token, and what to expect
+        there), and C(connections) (as O(connections), for this target).'
       - 'C(expect) is a dictionary with C(status), a list of the HTTP statuses that count as up
         (default: all 2xx and 3xx), and C(body), a text that
         the response must contain.'
@@ -49,6 +52,17 @@ options:
     description:
       - Probes per second of each lane, instead of O(profile).
     type: float
+  authenticated:
+    description:
+      - Whether the targets with an C(auth_url) are asked with a token, too. Needs O(cloud); without it they are not.
+    type: bool
+    default: true
+  authenticated_rate:
+    description:
+      - Probes per second of each lane with a token. Such a request costs a service real work, which the list of its
+        versions does not.
+    type: float
+    default: 1
   validate_certs:
     description:
       - Whether a certificate that is not valid counts as a failure.
@@ -61,6 +75,7 @@ options:
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
   - openstack.upgrade_test.observer
+  - openstack.upgrade_test.observer.token
 """
 
 EXAMPLES = r"""
@@ -77,6 +92,20 @@ EXAMPLES = r"""
         via: control1
         url: http://192.0.2.11:8774/
         expect: {status: [200, 300], body: v2.1}
+    duration: 14000
+  async: 14400
+  poll: 0
+
+- name: Discover the cloud
+  openstack.upgrade_test.cloud_info:
+    cloud: mycloud
+  register: discovered
+
+- name: Observe all of it, plainly and as a user
+  openstack.upgrade_test.api_uptime:
+    directory: /var/lib/upgrade-test/api_uptime
+    targets: "{{ discovered.cloud_info.targets }}"
+    cloud: mycloud-user
     duration: 14000
   async: 14400
   poll: 0
@@ -118,7 +147,7 @@ observations:
   elements: dict
   contains:
     target:
-      description: Name, service, via, mode and address.
+      description: Name, service, via, mode, address and auth, whether it was asked with a token.
       type: dict
     begin:
       description: Begin of the observation, in seconds since the epoch.
@@ -165,10 +194,12 @@ observations:
       type: bool
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import CloudError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._control import note_failure
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import ProbeError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._observer import Plan
@@ -180,12 +211,15 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._opt
     tls_context,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._task import run_task
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._token_source import argument_spec, tokens_for
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "targets": {"type": "list", "elements": "dict", "required": True},
     "connections": {"type": "list", "elements": "str", "choices": ["new", "kept"], "default": ["new", "kept"]},
     "profile": {"type": "str", "choices": ["light", "standard", "precise"], "default": "standard"},
     "rate": {"type": "float"},
+    "authenticated": {"type": "bool", "default": True},
+    "authenticated_rate": {"type": "float", "default": 1.0},
     "validate_certs": {"type": "bool", "default": True},
     "ca_cert": {"type": "path"},
     "directory": {"type": "path", "required": True},
@@ -193,12 +227,14 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "timeout": {"type": "float", "default": 5.0},
     "slow_after": {"type": "float", "default": 1.0},
     "realtime": {"type": "bool", "default": False},
+    **argument_spec(),
 }
 
 
 def run(params: dict[str, Any], check: bool) -> dict[str, Any]:
-    """Return the result; raises ProbeError."""
+    """Return the result; raises ProbeError or CloudError."""
     rate = check_rate(params["rate"], params["profile"])
+    auth_rate = check_rate(params["authenticated_rate"], params["profile"], "authenticated_rate")
     plan = Plan(
         directory=Path(params["directory"]),
         duration=check_positive(params["duration"], "duration", zero=True),
@@ -207,8 +243,11 @@ def run(params: dict[str, Any], check: bool) -> dict[str, Any]:
         realtime=params["realtime"],
         tls=tls_context(validate=params["validate_certs"], ca_cert=params["ca_cert"]),
     )
-    lanes = api_lanes(params["targets"], check_modes(params["connections"]), rate)
-    return run_task(plan, lanes, check=check)
+    asks_as_user = params["authenticated"] and params["cloud"]
+    modes = check_modes(params["connections"])
+    lanes = api_lanes(params["targets"], modes, rate, auth_rate=auth_rate if asks_as_user else 0)
+    with tokens_for(params, needed=any(lane.auth for lane in lanes), only_check=check) as tokens:
+        return run_task(replace(plan, tokens=tokens), lanes, check=check)
 
 
 def main() -> None:
@@ -216,7 +255,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     try:
         result = run(module.params, module.check_mode)
-    except ProbeError as error:
+    except (ProbeError, CloudError) as error:
         if not module.check_mode:
             note_failure(Path(module.params["directory"]), str(error))
         module.fail_json(msg=str(error))

@@ -14,8 +14,8 @@ author:
 description:
   - Reads the catalogue and the version document of each service, and with the rights of an administrator also nova's
     services and neutron's agents.
-  - The targets are in the form that M(openstack.upgrade_test.api_uptime) takes. They need no token and cost the
-    services next to nothing, so they can be asked many times a second.
+  - The targets are in the form that M(openstack.upgrade_test.api_uptime) takes. Their C(url) needs no token and costs
+    the services next to nothing, so it can be asked many times a second.
 options:
   services:
     description:
@@ -90,7 +90,16 @@ cloud_info:
           description: The newest microversion, or an empty text.
           type: str
     targets:
-      description: What to observe of each service, with name, service, via, url and expect.
+      description:
+        - What to observe of each service, with name, service, via, url and expect.
+        - Where a user without special rights may ask for something cheap, also with auth_url and auth_expect, to be
+          asked with a token.
+      type: list
+      elements: dict
+    operations:
+      description:
+        - What to measure of each service, with name, service, via, url, expect and authenticated, whether it needs a
+          token, in the form that M(openstack.upgrade_test.service_performance) takes.
       type: list
       elements: dict
     agents:

@@ -18,20 +18,21 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._mod
 PROFILES = {"light": 2.0, "standard": 10.0, "precise": 125.0}
 MODES = ("new", "kept")
 MOST_RATE = 1000.0
-_API_KEYS = ("name", "service", "via", "url", "expect", "connections")
-_DATA_KEYS = ("name", "service", "via", "address", "url", "tcp_port", "expect")
+_API_KEYS = ("name", "service", "via", "url", "expect", "auth_url", "auth_expect", "connections")
+_OPERATION_KEYS = ("name", "service", "via", "url", "expect", "authenticated", "connections")
+_DATA_KEYS = ("name", "service", "via", "address", "url", "tcp_port", "stream", "expect")
 _EXPECT_KEYS = ("status", "body")
 
 Resolve = Callable[[str, int, str], tuple[int, tuple[Any, ...]]]
 """(host, port, option) -> (address family, socket address); raises ProbeError."""
 
 
-def check_rate(rate: float | None, profile: str) -> float:
+def check_rate(rate: float | None, profile: str, option: str = "rate") -> float:
     """Probes per second and lane: the rate if given, else the profile's."""
     if rate is None:
         return PROFILES[profile]
     if not 0 < rate <= MOST_RATE:
-        raise ProbeError(f"rate: must be greater than 0 and at most {MOST_RATE:g} probes per second, not {rate:g}")
+        raise ProbeError(f"{option}: must be greater than 0 and at most {MOST_RATE:g} probes per second, not {rate:g}")
     return float(rate)
 
 
@@ -64,22 +65,53 @@ def resolve(host: str, port: int, option: str) -> tuple[int, tuple[Any, ...]]:
 
 
 def api_lanes(
-    targets: Sequence[Mapping[str, Any]], modes: Sequence[str], rate: float, find: Resolve = resolve
+    targets: Sequence[Mapping[str, Any]],
+    modes: Sequence[str],
+    rate: float,
+    find: Resolve = resolve,
+    *,
+    auth_rate: float = 0.0,
 ) -> list[LaneSpec]:
-    """The lanes of api_uptime: each target in each connection mode, its own where it names some."""
+    """The lanes of api_uptime: each target in each connection mode, its own where it names some.
+
+    Those with an ``auth_url`` are asked with a token, too, ``auth_rate`` times a second; 0 means that there is none.
+    """
     lanes = []
     for number, target in enumerate(_not_empty(targets)):
         option = f"targets[{number}]"
         _check_keys(target, _API_KEYS, option)
         _text(target, "url", option, required=True)
-        common = _common(target, option) | _http(target, option, find)
-        own = target.get("connections", modes)
-        lanes += [LaneSpec(mode=mode, rate=rate, **common) for mode in check_modes(own)]
+        common, own = _common(target, option), check_modes(target.get("connections", modes))
+        plain = _http(target, option, find)
+        lanes += [LaneSpec(mode=mode, rate=rate, **common, **plain) for mode in own]
+        if _text(target, "auth_url", option):
+            token = _http(target, option, find, "auth_")
+            lanes += [LaneSpec(mode=mode, rate=auth_rate, auth=True, **common, **token) for mode in own if auth_rate]
     return _unique(lanes)
 
 
+def operation_lanes(
+    operations: Sequence[Mapping[str, Any]], modes: Sequence[str], rate: float, *, token: bool, find: Resolve = resolve
+) -> list[LaneSpec]:
+    """The lanes of service_performance: each operation in each connection mode; token: whether there is one."""
+    lanes = []
+    for number, operation in enumerate(_not_empty(operations, "operations")):
+        option = f"operations[{number}]"
+        _check_keys(operation, _OPERATION_KEYS, option)
+        _text(operation, "url", option, required=True)
+        auth = operation.get("authenticated", False)
+        if not isinstance(auth, bool):
+            raise ProbeError(f"{option}.authenticated: must be true or false, not '{auth}'")
+        if auth and not token:
+            raise ProbeError(f"{option}.authenticated: needs a token, so name the user's cloud in the option cloud")
+        common = _common(operation, option) | _http(operation, option, find)
+        own = check_modes(operation.get("connections", modes))
+        lanes += [LaneSpec(mode=mode, rate=rate, auth=auth, **common) for mode in own]
+    return _unique(lanes, "operations")
+
+
 def data_lanes(targets: Sequence[Mapping[str, Any]], rate: float, find: Resolve = resolve) -> list[LaneSpec]:
-    """The lanes of data_plane: ICMP to each address, TCP connect where a port is given, HTTP where a URL is."""
+    """The lanes of data_plane: ICMP to each address; TCP connect, HTTP and one kept connection where they are given."""
     lanes = []
     for number, target in enumerate(_not_empty(targets)):
         option = f"targets[{number}]"
@@ -92,6 +124,8 @@ def data_lanes(targets: Sequence[Mapping[str, Any]], rate: float, find: Resolve 
             lanes.append(_tcp_lane(target["tcp_port"], host, option, find, rate=rate, **common))
         if target.get("url"):
             lanes.append(LaneSpec(mode="http", rate=rate, **common, **_http(target, option, find)))
+        if target.get("stream"):
+            lanes.append(LaneSpec(mode="stream", rate=rate, **common, **_stream(target, option, find)))
     return _unique(lanes)
 
 
@@ -116,9 +150,25 @@ def _tcp_lane(value: Any, host: str, option: str, find: Resolve, **common: Any) 
     return LaneSpec(mode="tcp", family=family, sockaddr=address, address=text, **common)
 
 
-def _not_empty(targets: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+def _stream(target: Mapping[str, Any], option: str, find: Resolve) -> dict[str, Any]:
+    """What goes over the kept connection: GETs of a page, or lines that an echo service sends back."""
+    text, option = _text(target, "stream", option), f"{option}.stream"
+    if text.startswith("http://"):
+        return _page(text, option, find)
+    try:
+        url = urlsplit(text)
+        host, port = url.hostname, url.port
+    except ValueError:
+        host, port = None, None
+    if not host or not port or not text.startswith("echo://"):
+        raise ProbeError(f"{option}: must be like http://host:port/path or echo://host:port, not '{text}'")
+    family, address = find(host, port, option)
+    return {"family": family, "sockaddr": address, "address": address_text(address), "echo": True}
+
+
+def _not_empty(targets: Sequence[Mapping[str, Any]], option: str = "targets") -> Sequence[Mapping[str, Any]]:
     if not targets:
-        raise ProbeError("targets: name at least one target")
+        raise ProbeError(f"{option}: name at least one {option[:-1]}")
     return targets
 
 
@@ -151,13 +201,19 @@ def _text(target: Mapping[str, Any], key: str, option: str, *, required: bool = 
     return value
 
 
-def _http(target: Mapping[str, Any], option: str, find: Resolve) -> dict[str, Any]:
-    """What the URL and the expectation of a target say."""
-    url = _check_url(str(target["url"]), f"{option}.url")
+def _http(target: Mapping[str, Any], option: str, find: Resolve, which: str = "") -> dict[str, Any]:
+    """What the URL and the expectation of a target say; which: the beginning of their keys."""
+    statuses, body = _expectation(target.get(f"{which}expect"), f"{option}.{which}expect")
+    page = _page(str(target[f"{which}url"]), f"{option}.{which}url", find)
+    return {**page, "statuses": statuses, "body": body}
+
+
+def _page(text: str, option: str, find: Resolve) -> dict[str, Any]:
+    """What a URL says."""
+    url = _check_url(text, option)
     tls = url.scheme == "https"
     host, port = url.hostname or "", url.port or (443 if tls else 80)
-    family, address = find(host, port, f"{option}.url")
-    statuses, body = _expectation(target.get("expect"), f"{option}.expect")
+    family, address = find(host, port, option)
     bracketed = f"[{host}]" if ":" in host else host
     return {
         "family": family,
@@ -167,8 +223,6 @@ def _http(target: Mapping[str, Any], option: str, find: Resolve) -> dict[str, An
         "path": (url.path or "/") + (f"?{url.query}" if url.query else ""),
         "tls": tls,
         "server_name": host if tls else "",
-        "statuses": statuses,
-        "body": body,
     }
 
 
@@ -208,13 +262,13 @@ def address_text(address: tuple[Any, ...]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _unique(lanes: list[LaneSpec]) -> list[LaneSpec]:
+def _unique(lanes: list[LaneSpec], option: str = "targets") -> list[LaneSpec]:
     seen = set()
     for lane in lanes:
-        key = (lane.name, lane.via, lane.mode)
+        key = (lane.name, lane.via, lane.mode, lane.auth)
         if key in seen:
             raise ProbeError(
-                f"targets: '{lane.name}' via '{lane.via}' is there twice; each pair of name and via must be unique"
+                f"{option}: '{lane.name}' via '{lane.via}' is there twice; each pair of name and via must be unique"
             )
         seen.add(key)
     return lanes

@@ -8,7 +8,7 @@ Note that this module util is PRIVATE to the collection. It can have breaking ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -42,6 +42,11 @@ def discover(cloud: Cloud, names: Sequence[str] | None, via: Sequence[str]) -> d
             "targets": [
                 target for service in services for target in targets(service, cloud.endpoints(service.types), via)
             ],
+            "operations": [
+                operation
+                for service in services
+                for operation in operations(service, cloud.endpoints(service.types), via)
+            ],
             "agents": agents.result(),
             "compute_services": computes.result(),
         }
@@ -70,11 +75,24 @@ def _version(cloud: Cloud, service: Service) -> dict[str, str]:
 
 def targets(service: Service, endpoints: dict[str, str], via: Sequence[str]) -> list[dict[str, Any]]:
     """Return a target for each wanted interface that has a URL of its own."""
+    return _once(service.target(interface, endpoints[interface]) for interface in via if interface in endpoints)
+
+
+def operations(service: Service, endpoints: dict[str, str], via: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the operations to measure, over each wanted interface that has URLs of its own."""
+    return _once(
+        operation
+        for interface in via
+        if interface in endpoints
+        for operation in service.performance(interface, endpoints[interface])
+    )
+
+
+def _once(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the first record of each URL."""
     found: dict[str, dict[str, Any]] = {}
-    for interface in via:
-        if interface in endpoints:
-            target = service.target(interface, endpoints[interface])
-            found.setdefault(target["url"], target)
+    for record in records:
+        found.setdefault(record["url"], record)
     return list(found.values())
 
 

@@ -33,6 +33,19 @@ class Probe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Operation:
+    """A cheap GET that any user may make of his own project: what it does, its path, what its answer contains."""
+
+    name: str
+    path: str
+    body: str
+
+    def expect(self) -> dict[str, Any]:
+        """Return the expectation as a target carries it."""
+        return {"status": [200], "body": self.body}
+
+
+@dataclass(frozen=True, kw_only=True)
 class Components:
     """How the processes of a service are recognised.
 
@@ -48,13 +61,17 @@ class Components:
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """All that the collection knows of one service; adding a service is one such file and its line in the registry."""
+    """All that the collection knows of one service; adding a service is one such file and its line in the registry.
+
+    The first of the ``operations`` is what an observer asks with a token, and stands for all that users do.
+    """
 
     name: str
     types: tuple[str, ...]
     prefix: str
     probe: Probe
     components: Components
+    operations: tuple[Operation, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     health: Callable[[Health], None] | None = None
     sample: type[Sample] | None = None
@@ -69,13 +86,37 @@ class Service:
 
     def target(self, via: str, url: str) -> dict[str, Any]:
         """Return the target of an observer for one way to this service."""
-        return {
+        target = {
             "name": f"{self.name} {via}",
             "service": self.name,
             "via": via,
             "url": self.probe_url(url),
             "expect": self.probe.expect(),
         }
+        for first in self.operations[:1]:
+            target |= {"auth_url": self._operation_url(url, first), "auth_expect": first.expect()}
+        return target
+
+    def performance(self, via: str, url: str) -> list[dict[str, Any]]:
+        """Return the operations whose latency an observer measures, over one way to this service."""
+        way = {"service": self.name, "via": via}
+        plain = {"url": self.probe_url(url), "authenticated": False, "expect": self.probe.expect()}
+        return [
+            {"name": f"{self.name} show versions", **way, **plain},
+            *(
+                {
+                    "name": f"{self.name} {operation.name}",
+                    **way,
+                    "url": self._operation_url(url, operation),
+                    "authenticated": True,
+                    "expect": operation.expect(),
+                }
+                for operation in self.operations
+            ),
+        ]
+
+    def _operation_url(self, url: str, operation: Operation) -> str:
+        return base_url(url) + self.prefix + operation.path
 
 
 def versions_in(document: Any) -> list[dict[str, Any]]:

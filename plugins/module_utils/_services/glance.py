@@ -18,6 +18,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import Kind, Sample, SampleError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
+    Operation,
     Probe,
     Service,
 )
@@ -147,6 +148,7 @@ SERVICE = Service(
     prefix="/v2",
     # Not /healthcheck: an operator may have it answer 503 to drain an instance that still serves.
     probe=Probe(path="/versions", body='"versions"'),
+    operations=(Operation(name="list images", path="/images?limit=1", body='"images"'),),
     components=Components(
         wsgi={
             "glance.wsgi.api": "glance-api",

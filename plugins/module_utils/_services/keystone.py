@@ -21,6 +21,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import Item, Kind, Sample
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
+    Operation,
     Probe,
     Service,
 )
@@ -228,6 +229,7 @@ SERVICE = Service(
     types=("identity",),
     prefix="/v3",
     probe=Probe(path="/v3", body='"v3.'),
+    operations=(Operation(name="list projects", path="/auth/projects", body='"projects"'),),
     components=Components(
         wsgi={
             "keystone.wsgi.api": "keystone-api",

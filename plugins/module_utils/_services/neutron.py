@@ -23,6 +23,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
+    Operation,
     Probe,
     Service,
 )
@@ -246,6 +247,10 @@ SERVICE = Service(
     types=("network",),
     prefix="/v2.0",
     probe=Probe(path="/", body='"versions"'),
+    operations=(
+        Operation(name="list networks", path="/networks?limit=1&fields=id", body='"networks"'),
+        Operation(name="list ports", path="/ports?limit=1&fields=id", body='"ports"'),
+    ),
     components=Components(
         wsgi={
             "neutron.wsgi.api": "neutron-api",

@@ -34,6 +34,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
+    Operation,
     Probe,
     Service,
 )
@@ -398,6 +399,10 @@ SERVICE = Service(
     types=("compute",),
     prefix="/v2.1",
     probe=Probe(path="/", body='"versions"'),
+    operations=(
+        Operation(name="list servers", path="/servers?limit=1", body='"servers"'),
+        Operation(name="list flavors", path="/flavors?limit=1", body='"flavors"'),
+    ),
     components=Components(
         wsgi={
             "nova.wsgi.osapi_compute": "nova-api",

@@ -33,6 +33,7 @@ SERVICE = Service(
     types=("placement",),
     prefix="",
     probe=Probe(path="/", body='"versions"'),
+    # No operations: what a user without rights may ask for (his usages) needs a microversion, so a header, and his id.
     components=Components(
         wsgi={
             "placement.wsgi.api": "placement-api",

@@ -14,6 +14,8 @@ NOVA = {
     "via": "public",
     "url": "http://10.0.0.10:8774/v2.1?x=1",
     "expect": {"status": [200], "body": "versions"},
+    "auth_url": "http://10.0.0.10:8774/v2.1/servers",
+    "auth_expect": {"status": [200]},
 }
 
 
@@ -22,7 +24,7 @@ def instance(**changes: str) -> dict[str, str]:
 
 
 def test_an_instance_is_asked_the_same_question() -> None:
-    """An instance is asked what the published endpoint is asked, and the same answer counts as up."""
+    """An instance is asked what the published endpoint is asked without a token, and the same answer counts as up."""
     (target,) = instance_targets([NOVA], [instance()])
 
     assert target == {

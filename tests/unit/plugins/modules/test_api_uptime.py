@@ -90,3 +90,40 @@ def test_mistake_in_check_mode_writes_nothing(tmp_path: Path, capsys: pytest.Cap
 
     assert result["msg"] == "targets: name at least one target"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_wrong_cloud_is_one_line(tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A cloud that is not in clouds.yaml fails the task before anything is sent, in check mode too."""
+    pytest.importorskip("openstack")
+    clouds = tmp_path / "clouds.yaml"
+    clouds.write_text("clouds: {prod: {auth: {auth_url: http://127.0.0.1:1/v3}}}")
+    target = {"name": "a", "url": url, "auth_url": url}
+    options = {"targets": [target], "directory": str(tmp_path / "o"), "cloud": "prd", "clouds_yaml": str(clouds)}
+
+    for check in (False, True):
+        result = run(capsys, **options, _ansible_check_mode=check)
+        assert "the clouds there are 'prod'" in result["msg"]
+        assert (tmp_path / "o" / "log").exists() is False
+
+
+# Openstacksdk warns of its own optional dependencies.
+@pytest.mark.filterwarnings("ignore:Support for InfluxDB")
+def test_a_cloud_that_does_not_answer_is_observed_all_the_same(
+    tmp_path: Path, url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With Keystone away the plain lanes are observed, the others are void, and the result holds no secret."""
+    pytest.importorskip("openstack")
+    auth = {"auth_url": "http://127.0.0.1:1/v3", "username": "u", "password": "unspeakable", "project_name": "p"}
+    (tmp_path / "clouds.yaml").write_text(json.dumps({"clouds": {"prod": {"auth": auth}}}))
+    target = {"name": "a", "url": url, "auth_url": url, "connections": ["new"]}
+    given = {"directory": str(tmp_path / "o"), "duration": 1, "cloud": "prod"}
+    result = run(capsys, targets=[target], clouds_yaml=str(tmp_path / "clouds.yaml"), authenticated_rate=20, **given)
+
+    plain, token = result["observations"]
+    assert (plain["target"]["auth"], token["target"]["auth"]) == (False, True)
+    assert plain["coverage"] == 1
+    assert token["coverage"] == 0
+    assert token["counts"]["down"] == 0
+    status = (tmp_path / "o" / "status.json").read_text()
+    assert "127.0.0.1:1/v3 is unreachable" in json.loads(status)["tokens"]["error"]
+    assert "unspeakable" not in status + json.dumps(result)

@@ -103,7 +103,24 @@ def test_cloud_info_describes_what_answers(
         "via": "public",
         "url": f"{small.url}/v3",
         "expect": {"status": [200], "body": '"v3.'},
+        "auth_url": f"{small.url}/v3/auth/projects",
+        "auth_expect": {"status": [200], "body": '"projects"'},
     }
+
+
+def test_cloud_info_names_what_a_user_may_ask(
+    small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each service has its operations, with URLs that begin with its endpoint; placement has none with a token."""
+    small.types["placement"] = "/placement"
+    found = run(capsys, "cloud_info", cloud="small", clouds_yaml=clouds_yaml(tmp_path, f"{small.url}/v3"))["cloud_info"]
+
+    asked = {one["name"]: (one["url"].removeprefix(small.url), one["authenticated"]) for one in found["operations"]}
+    assert asked["nova list servers"] == ("/v2.1/servers?limit=1", True)
+    assert asked["neutron list networks"] == ("/v2.0/networks?limit=1&fields=id", True)
+    assert asked["nova show versions"] == ("/", False)
+    assert [name for name, (_url, token) in asked.items() if name.startswith("placement") and token] == []
+    assert [target["service"] for target in found["targets"] if "auth_url" not in target] == ["placement"]
 
 
 def test_cloud_info_fails_on_a_service_that_is_not_there(

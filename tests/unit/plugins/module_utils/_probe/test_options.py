@@ -16,6 +16,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._opt
     check_positive,
     check_rate,
     data_lanes,
+    operation_lanes,
     tls_context,
 )
 
@@ -38,6 +39,50 @@ def test_api_lanes() -> None:
     assert (new.statuses, new.body, new.tls) == ({200}, b"v3", False)
 
 
+def test_lanes_with_a_token() -> None:
+    """With a rate for them, what has an auth_url is asked there with a token, at that rate and with its expectation."""
+    target = {"name": "a", "url": URL, "auth_url": f"{URL}&limit=1", "auth_expect": {"body": "servers"}}
+    lanes = api_lanes([target, {"name": "b", "url": URL}], ["new", "kept"], 10, auth_rate=2)
+
+    assert [(lane.name, lane.mode) for lane in lanes if lane.auth] == [("a", "new"), ("a", "kept")]
+    assert {(lane.path, lane.rate, lane.body) for lane in lanes if lane.auth} == {("/v3?x=1&limit=1", 2, b"servers")}
+    assert {(lane.path, lane.rate, lane.body) for lane in lanes if not lane.auth} == {("/v3?x=1", 10, b"")}
+    assert [lane.auth for lane in api_lanes([target], ["new", "kept"], 10)] == [False, False]
+    assert all(lane.as_record()["auth"] is lane.auth for lane in lanes)
+
+
+def test_operation_lanes() -> None:
+    """Each operation is a lane in each mode, with or without a token as it says."""
+    operations = [{"name": "list", "url": URL, "authenticated": True}, {"name": "show", "url": URL}]
+    lanes = operation_lanes(operations, ["kept"], 2, token=True)
+
+    assert [(lane.name, lane.mode, lane.auth, lane.rate) for lane in lanes] == [
+        ("list", "kept", True, 2),
+        ("show", "kept", False, 2),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("operations", "message"),
+    [
+        ([], "operations: name at least one operation"),
+        (
+            [{"name": "a", "url": URL, "auth_url": URL}],
+            "operations[0]: unknown key 'auth_url'; known are name, service",
+        ),
+        ([{"name": "a", "url": URL, "authenticated": "maybe"}], "operations[0].authenticated: must be true or false"),
+        ([{"name": "a", "url": URL, "authenticated": True}], "operations[0].authenticated: needs a token, so name"),
+        ([{"name": "a", "url": URL}] * 2, "operations: 'a' via '' is there twice"),
+    ],
+)
+def test_operation_mistakes(operations: list[dict[str, Any]], message: str) -> None:
+    """A mistake is one line that names the option."""
+    with pytest.raises(ProbeError) as caught:
+        operation_lanes(operations, ["new"], 2, token=False)
+
+    assert message in str(caught.value)
+
+
 def test_ipv6_and_tls() -> None:
     """An IPv6 address keeps its brackets where HTTP wants them, and TLS knows the name."""
     (lane,) = api_lanes([{"name": "a", "url": "https://[::1]/"}], ["new"], 10)
@@ -58,6 +103,7 @@ def test_data_lanes() -> None:
     [
         ({"name": "a", "ulr": URL}, "targets[0]: unknown key 'ulr'; did you mean 'url'?"),
         ({"name": "a"}, "targets[0]: 'url' is missing"),
+        ({"name": "a", "url": URL, "auth_url": "x"}, "targets[0].auth_url: must be like http://host:port/path"),
         ({"url": URL}, "targets[0]: 'name' is missing"),
         ({"name": 5, "url": URL}, "targets[0].name: must be a string, not int"),
         ({"name": "a", "url": "ftp://x/"}, "targets[0].url: must be like http://host:port/path"),
