@@ -65,11 +65,12 @@ attributes:
 """
 
     # For those that can ask with a token; keep in step with module_utils/_token_source.py: argument_spec.
-    TOKEN = r"""
+    USER = r"""
 options:
   cloud:
     description:
-      - Name in clouds.yaml of the cloud, and by that of the user, whose tokens are used. Take one without special rights.
+      - Name in clouds.yaml of the cloud, and by that of the user, whose tokens are used. Take one without special
+        rights.
       - Processes beside the observer get the tokens and renew them long before they expire. No token is ever written
         anywhere.
       - Without a valid token nothing is sent, and that is recorded as void. A valid token that is refused counts as

@@ -55,7 +55,7 @@ Grant = Callable[[], tuple[str, float]]
 
 
 def argument_spec() -> dict[str, dict[str, Any]]:
-    """Return the options of whoever may use tokens; keep in step with doc_fragments/observer.py: TOKEN."""
+    """Return the options of whoever may use tokens; keep in step with doc_fragments/observer.py: USER."""
     return {
         "cloud": {"type": "str"},
         "clouds_yaml": {"type": "path"},

@@ -75,7 +75,7 @@ options:
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
   - openstack.upgrade_test.observer
-  - openstack.upgrade_test.observer.token
+  - openstack.upgrade_test.observer.user
 """
 
 EXAMPLES = r"""
