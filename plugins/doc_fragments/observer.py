@@ -35,6 +35,14 @@ options:
       - Seconds from which an answer counts as slow. A slow answer still proves that the target is up.
     type: float
     default: 1
+  max_bytes:
+    description:
+      - Bytes that the log shall not exceed. A good probe needs about one byte, so the default is enough for weeks.
+      - Beyond it the oldest latencies are given up first, so that fewer of them are in the quantiles. When that is
+        not enough, good probes are recorded as void, but for one a second of each target.
+      - What proves or bounds an outage is always recorded.
+    type: int
+    default: 1073741824
   realtime:
     description:
       - Whether to ask for the real-time scheduler (SCHED_FIFO), which keeps the schedule exact on a busy host.

@@ -189,6 +189,13 @@ observations:
       description: How often a kept-alive connection was closed under a request that then succeeded on a new one. That
         is no outage.
       type: int
+    not_recorded:
+      description: How many of the void probes are void because the disk or O(max_bytes) did not let them be recorded.
+      type: int
+    latency_dropped:
+      description: Of how many good probes the latency was given up for O(max_bytes). RV(ignore:latency_ms) is of the
+        others.
+      type: int
     ended:
       description: Whether the log has its last record.
       type: bool
@@ -205,6 +212,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._mod
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._observer import Plan
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._options import (
     api_lanes,
+    check_bytes,
     check_modes,
     check_positive,
     check_rate,
@@ -226,6 +234,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "duration": {"type": "float", "default": 0.0},
     "timeout": {"type": "float", "default": 5.0},
     "slow_after": {"type": "float", "default": 1.0},
+    "max_bytes": {"type": "int", "default": 1073741824},
     "realtime": {"type": "bool", "default": False},
     **argument_spec(),
 }
@@ -240,6 +249,7 @@ def run(params: dict[str, Any], check: bool) -> dict[str, Any]:
         duration=check_positive(params["duration"], "duration", zero=True),
         timeout=check_positive(params["timeout"], "timeout"),
         slow_after=check_positive(params["slow_after"], "slow_after"),
+        max_bytes=check_bytes(params["max_bytes"], "max_bytes"),
         realtime=params["realtime"],
         tls=tls_context(validate=params["validate_certs"], ca_cert=params["ca_cert"]),
     )

@@ -126,6 +126,13 @@ observations:
       description: How often a kept-alive connection was closed under a request that then succeeded on a new one. That
         is no outage.
       type: int
+    not_recorded:
+      description: How many of the void probes are void because the disk or O(max_bytes) did not let them be recorded.
+      type: int
+    latency_dropped:
+      description: Of how many good probes the latency was given up for O(max_bytes). RV(ignore:latency_ms) is of the
+        others.
+      type: int
     ended:
       description: Whether the log has its last record.
       type: bool
@@ -139,6 +146,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._con
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import ProbeError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._observer import Plan
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._options import (
+    check_bytes,
     check_positive,
     check_rate,
     data_lanes,
@@ -153,6 +161,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "duration": {"type": "float", "default": 0.0},
     "timeout": {"type": "float", "default": 5.0},
     "slow_after": {"type": "float", "default": 1.0},
+    "max_bytes": {"type": "int", "default": 1073741824},
     "realtime": {"type": "bool", "default": False},
 }
 
@@ -164,6 +173,7 @@ def run(params: dict[str, Any], check: bool) -> dict[str, Any]:
         duration=check_positive(params["duration"], "duration", zero=True),
         timeout=check_positive(params["timeout"], "timeout"),
         slow_after=check_positive(params["slow_after"], "slow_after"),
+        max_bytes=check_bytes(params["max_bytes"], "max_bytes"),
         realtime=params["realtime"],
         # Reaching the server is what counts here; whose certificate it shows is not.
         tls=tls_context(validate=False, ca_cert=None),

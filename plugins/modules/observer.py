@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: observer
-short_description: Look at an observer or end it
+short_description: Look at an observer, end it or export what it recorded
 version_added: 0.1.0
 author:
   - The openstack.upgrade_test contributors (@openstack)
@@ -19,14 +19,28 @@ options:
   state:
     description:
       - V(status) only reads. V(stopped) writes the stop file and waits. Stopping what has ended changes nothing.
+      - V(exported) writes the log to O(dest) as it is by then. That works with a copy of the folder, too, such as
+        the one in a run directory.
     type: str
-    choices: [status, stopped]
+    choices: [status, stopped, exported]
     default: status
   directory:
     description:
       - The folder that the observer was given.
     type: path
     required: true
+  dest:
+    description:
+      - The file to write with O(state=exported), as lines of JSON that all have C(kind) and C(time) (seconds since the
+        epoch).
+      - 'A C(second) is what came of the probes of one target in one second: how many were C(up), C(slow), C(down) and
+        C(void), and the latencies of the answers as pairs of microseconds and number, from the actual moment of
+        sending (C(sent_us)) and from the planned one (C(planned_us)). The latencies of C(dropped) answers were given
+        up.'
+      - 'A C(sample) is one probe that was not plainly good, a C(run) the begin of a session or of a new file of the
+        log, an C(end) the orderly end.'
+      - A file that is there is replaced.
+    type: path
   timeout:
     description:
       - Seconds to wait for the end. The observer itself waits for probes that are under way.
@@ -38,7 +52,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - The observer goes on; the result says whether it would be ended.
+      - The observer goes on and nothing is written; the result says whether it would be ended.
   diff_mode:
     support: none
     details:
@@ -58,6 +72,13 @@ EXAMPLES = r"""
   openstack.upgrade_test.observer:
     state: stopped
     directory: /var/lib/upgrade-test/api_uptime
+
+- name: Get everything that was recorded in a run
+  openstack.upgrade_test.observer:
+    state: exported
+    directory: upgrade-test-runs/latest/samples/api_uptime/localhost
+    dest: api_uptime.jsonl
+  delegate_to: localhost
 """
 
 RETURN = r"""
@@ -95,6 +116,13 @@ observer:
     pid:
       description: Its process.
       type: int
+    log:
+      description:
+        - The C(size) of the log and its C(limit) in bytes, and the state of the C(compactor) that keeps it small
+          (V(running), V(ended), V(died), V(not started)).
+        - C(without_latency) is how many files of the log have no latencies any more, C(good_not_recorded) whether good
+          probes are not recorded for now, C(trouble) what the compactor could not do.
+      type: dict
     log_error:
       description: Why the last record could not be written, if so.
       type: str
@@ -106,12 +134,16 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._control import report, stop
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import ProbeError
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._seconds import export_to
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "state": {"type": "str", "choices": ["status", "stopped"], "default": "status"},
+    "state": {"type": "str", "choices": ["status", "stopped", "exported"], "default": "status"},
     "directory": {"type": "path", "required": True},
+    "dest": {"type": "path"},
     "timeout": {"type": "float", "default": 30.0},
 }
+
+REQUIRED_IF = [("state", "exported", ["dest"])]
 
 
 def run(params: dict[str, Any], check: bool) -> tuple[dict[str, Any], bool]:
@@ -119,13 +151,17 @@ def run(params: dict[str, Any], check: bool) -> tuple[dict[str, Any], bool]:
     directory = Path(params["directory"])
     if params["state"] == "stopped" and not check:
         return stop(directory, params["timeout"])
+    if params["state"] == "exported":
+        if not check:
+            export_to(directory, Path(params["dest"]))
+        return report(directory), True
     found = report(directory)
     return found, params["state"] == "stopped" and found["state"] == "running"
 
 
 def main() -> None:
     """Run the module."""
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, required_if=REQUIRED_IF, supports_check_mode=True)
     try:
         found, changed = run(module.params, module.check_mode)
     except ProbeError as error:

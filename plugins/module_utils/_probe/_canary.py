@@ -12,10 +12,10 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import signal
 import socket
 from collections import deque
 
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._child import fork_child
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._lane import (
     ANCILLARY,
     SO_TIMESTAMPNS,
@@ -37,9 +37,7 @@ def start_canary() -> tuple[socket.socket, int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ours = socket.create_connection(listener.getsockname())
         theirs, _address = listener.accept()
-    pid = os.fork()
-    if pid == 0:
-        _serve(theirs.fileno())
+    pid = fork_child(theirs.fileno(), lambda: _serve(theirs.fileno()))
     theirs.close()
     ours.setblocking(False)
     ours.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -47,18 +45,10 @@ def start_canary() -> tuple[socket.socket, int]:
     return ours, pid
 
 
-def _serve(keep: int) -> None:
-    """The life of the child: answer each byte until the parent is gone, touch nothing else."""
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.closerange(0, keep)
-        os.closerange(keep + 1, 4096)
-        while data := os.read(keep, 4096):
-            os.write(keep, data)
-    except BaseException:  # whatever it is: the child must never return into the parent's code
-        os._exit(1)
-    os._exit(0)
+def _serve(connection: int) -> None:
+    """The life of the child: answer each byte until the parent is gone."""
+    while data := os.read(connection, 4096):
+        os.write(connection, data)
 
 
 class CanaryLane(Lane):

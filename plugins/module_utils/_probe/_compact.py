@@ -41,6 +41,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._blo
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log import (
     BLOCK,
     END,
+    MAX_FRAME,
     RUN,
     STATE,
     pack_frame,
@@ -58,7 +59,7 @@ _SIZE = struct.Struct("<I")
 
 
 class DamagedError(Exception):
-    """A segment cannot be read to its end."""
+    """A segment has no compact form, because it cannot be read to its end or is beyond all measure."""
 
 
 def read_log(directory: Path) -> Iterator[Run | Block | End]:
@@ -93,13 +94,25 @@ def has_detail(record: dict[str, Any]) -> bool:
     return bool(record.get(DETAIL))
 
 
+def carry_over(path: Path, typical: Typical) -> None:
+    """Bring ``typical`` forward to the end of a segment."""
+    with path.open("rb") as file:
+        if is_compact(_first_record(file)):
+            for kind, _sequence, payload, _end in read_frames(file):
+                if kind == STATE:
+                    _take_state(payload, typical)
+        else:
+            for _part in raw_blocks(file, typical):
+                pass
+
+
 def compact(path: Path, typical: Typical) -> None:
     """Replace a closed raw segment by its compact form; ``typical`` is brought forward.
 
     Raises DamagedError for a segment that is not sound to its end, OSError when the disk refuses; then it is as before.
     """
     if sound_length(path) != path.stat().st_size:
-        raise DamagedError(f"{path.name} is damaged and stays as it is")
+        raise DamagedError("it is damaged")
     with path.open("rb") as file:
         _replace(path, _compact_frames(raw_blocks(file, typical), typical))
 
@@ -110,9 +123,10 @@ def drop_detail(path: Path) -> None:
         _replace(path, _frames_without_detail(file))
 
 
-def is_partial(name: str) -> bool:
-    """True for the name of a file that was never completed."""
-    return name.startswith("samples-") and name.endswith(".tmp")
+def remove_partial(directory: Path) -> None:
+    """Remove forms that were never completed."""
+    for path in directory.glob("samples-*.tmp"):
+        path.unlink(missing_ok=True)
 
 
 def _first_record(file: BinaryIO) -> dict[str, Any]:
@@ -151,7 +165,10 @@ def _compact_frames(parts: Iterable[Run | Block | End], typical: Typical) -> Ite
         elif isinstance(part, End):
             yield pack_frame(END, sequence, json.dumps(part.record).encode())
         else:
-            yield pack_frame(BLOCK, sequence, pack_block(part))
+            payload = pack_block(part)
+            if len(payload) > MAX_FRAME:
+                raise DamagedError("a minute of it is too large for a compact form")
+            yield pack_frame(BLOCK, sequence, payload)
     state = {"typical": [[*key, value] for key, value in typical.items()]}
     yield pack_frame(STATE, sequence, json.dumps(state).encode())
 
@@ -175,8 +192,11 @@ def _compact_blocks(file: BinaryIO, typical: Typical) -> Iterator[Run | Block | 
         elif kind == END:
             yield End(sequence, json.loads(payload))
         elif kind == STATE:
-            typical.clear()
-            typical.update({tuple(key): value for *key, value in json.loads(payload)["typical"]})
+            _take_state(payload, typical)
+
+
+def _take_state(payload: bytes, typical: Typical) -> None:
+    typical.update({(name, via, mode, auth): value for name, via, mode, auth, value in json.loads(payload)["typical"]})
 
 
 def pack_block(block: Block, *, detail: bool = True) -> bytes:

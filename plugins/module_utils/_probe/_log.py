@@ -16,12 +16,13 @@ Closed segments are replaced by compact ones (``_compact``), whose frames are BL
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -148,18 +149,20 @@ class LogWriter:
         self.fd = self._open(self.number)
 
     def _open(self, number: int) -> int:
-        path = self._directory / f"samples-{number:06d}.log"
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return os.open(self._path(number), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def _path(self, number: int) -> Path:
+        return self._directory / f"samples-{number:06d}.log"
 
     @property
     def size(self) -> int:
         """The size of the whole log, as far as it is known here."""
         return self._others + self._length
 
-    def note_closed_size(self, below: int, size: int) -> None:
-        """Somebody has counted (and made smaller): the segments below that number have that many bytes."""
-        if below == self.number:
-            self._others = size
+    def note_closed(self, report: Mapping[str, Any]) -> None:
+        """What the compactor says: the segments below that number now have that size."""
+        if report.get("below") == self.number:
+            self._others = report["size"]
 
     def write_run(self, record: dict[str, Any]) -> None:
         """Begin a session: the lanes by number, the clocks, the host."""
@@ -211,6 +214,8 @@ class LogWriter:
         else:
             os.close(self.fd)
             self.fd, self._length = before
+            with contextlib.suppress(OSError):
+                self._path(self.number + 1).unlink()
 
     def _write(self, kind: int, payload: bytes) -> bool:
         frame = pack_frame(kind, self._sequence, payload)

@@ -25,6 +25,7 @@ from types import FrameType
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._canary import start_canary
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._compactor import Compactor, start_compactor
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log import LogWriter
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import LaneSpec, ProbeError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._sampler import Sampler
@@ -36,6 +37,10 @@ STALE_STOP = 60.0
 """Seconds before the start beyond which a stop file is left from an earlier observer."""
 
 
+MAX_BYTES = 1024**3
+"""Bytes of a log beyond which latencies are given up: a year of one lane at 10 probes a second."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """How to observe. Times in seconds; duration 0 means until stopped; tokens: where they come from, see _tokens."""
@@ -45,6 +50,7 @@ class Plan:
     timeout: float = 5.0
     slow_after: float = 1.0
     realtime: bool = False
+    max_bytes: int = MAX_BYTES
     tls: ssl.SSLContext | None = None
     tokens: socket.socket | None = None
 
@@ -54,27 +60,38 @@ def observe(plan: Plan, specs: Sequence[LaneSpec]) -> dict[str, Any]:
     with _owned(plan.directory), _stop_signals() as signalled:
         _prepare_process()
         canary = _canary_or_none()
-        log = LogWriter(plan.directory)
+        compactor = _compactor_or_none(plan)
+        log = LogWriter(plan.directory, max_bytes=plan.max_bytes)
         sampler = Sampler(specs, log, timeout=plan.timeout, tls=plan.tls, canary=canary, tokens=plan.tokens)
-        observer = _Observer(plan, specs, log, sampler, signalled)
+        observer = _Observer(plan, specs, log, sampler, signalled, compactor=compactor)
         try:
             return observer.live(_realtime() if plan.realtime else "normal")
         finally:
             sampler.close()
             log.close()
+            if compactor is not None:
+                compactor.close()
 
 
 class _Observer:
     def __init__(
-        self, plan: Plan, specs: Sequence[LaneSpec], log: LogWriter, sampler: Sampler, signalled: threading.Event
+        self,
+        plan: Plan,
+        specs: Sequence[LaneSpec],
+        log: LogWriter,
+        sampler: Sampler,
+        signalled: threading.Event,
+        *,
+        compactor: Compactor | None = None,
     ) -> None:
         self._plan = plan
         self._specs = specs
         self._log = log
         self._sampler = sampler
         self._signalled = signalled
+        self._compactor = compactor
         self._stop_file = plan.directory / STOP
-        self._keeper = _Keeper(plan.directory / STATUS, log.fd)
+        self._keeper = _Keeper(plan.directory / STATUS, log)
         self._started = time.time()
         self._deadline = time.monotonic_ns() + int(plan.duration * SECOND) if plan.duration else 0
         self._scheduler = "normal"
@@ -90,6 +107,8 @@ class _Observer:
         self._sampler.drain()
         self._sampler.note_health()
         self._log.write_end({"sent_until": sent_until, "reason": self._reason()})
+        if self._compactor is not None:
+            self._compactor.finish(self._log.number + 1)
         status = self._status("ended")
         self._keeper.finish(status)
         return status
@@ -116,6 +135,10 @@ class _Observer:
 
     def _each_second(self, _now: int) -> None:
         self._sampler.note_health()
+        if self._compactor is not None:
+            self._compactor.tell(self._log.number)
+            self._compactor.poll()
+            self._log.note_closed(self._compactor.report)
         self._keeper.beat(self._status("running"))
         self._beats += 1
         if self._beats % 60 == 0:
@@ -152,15 +175,29 @@ class _Observer:
                 if lane.down_since
             ],
             "tokens": self._sampler.tokens.status() if self._sampler.tokens else None,
+            "log": self._log_status(),
             "log_error": self._log.error,
             "lost_samples": self._log.lost_samples,
+        }
+
+    def _log_status(self) -> dict[str, Any]:
+        """How large the log is, and what is done about it."""
+        report = self._compactor.report if self._compactor else {}
+        over = report.get("below", 0) > self._log.number
+        return {
+            "size": report["size"] if over else self._log.size,
+            "limit": self._plan.max_bytes,
+            "compactor": self._compactor.state if self._compactor else "not started",
+            "without_latency": report.get("without_latency", 0),
+            "good_not_recorded": self._log.thinned,
+            "trouble": report.get("trouble", ""),
         }
 
 
 class _Keeper:
     """The thread that may wait for the disk: syncs the log and writes the status file once a second."""
 
-    def __init__(self, path: Path, log: int) -> None:
+    def __init__(self, path: Path, log: LogWriter) -> None:
         self._path = path
         self._log = log
         self._work: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
@@ -178,14 +215,14 @@ class _Keeper:
         self._work.put(None)
         self._thread.join()
         with contextlib.suppress(OSError):
-            os.fdatasync(self._log)
+            self._log.sync()
         write_status(self._path, status)
 
     def _run(self) -> None:
         while (status := self._work.get()) is not None:
             # A full disk is reported in the status and by the writer; the heartbeat itself goes on.
             with contextlib.suppress(OSError):
-                os.fdatasync(self._log)
+                self._log.sync()
             write_status(self._path, status)
 
 
@@ -271,6 +308,13 @@ def _canary_or_none() -> tuple[socket.socket, int] | None:
         return start_canary()
     except OSError:
         return None  # no loopback, no process: observing goes on without the canary
+
+
+def _compactor_or_none(plan: Plan) -> Compactor | None:
+    try:
+        return start_compactor(plan.directory, plan.max_bytes)
+    except OSError:
+        return None  # no process: the log stays as large as it is written
 
 
 def _realtime() -> str:

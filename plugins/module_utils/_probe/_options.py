@@ -18,6 +18,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._mod
 PROFILES = {"light": 2.0, "standard": 10.0, "precise": 125.0}
 MODES = ("new", "kept")
 MOST_RATE = 1000.0
+LEAST_BYTES = 1024 * 1024
 _API_KEYS = ("name", "service", "via", "url", "expect", "auth_url", "auth_expect", "connections")
 _OPERATION_KEYS = ("name", "service", "via", "url", "expect", "authenticated", "connections")
 _DATA_KEYS = ("name", "service", "via", "address", "url", "tcp_port", "stream", "expect")
@@ -41,6 +42,13 @@ def check_positive(value: float, option: str, *, zero: bool = False) -> float:
     if not 0 <= value < float("inf") or (value == 0 and not zero):
         raise ProbeError(f"{option}: must be {'0 or more' if zero else 'more than 0'} seconds, not {value:g}")
     return float(value)
+
+
+def check_bytes(value: int, option: str) -> int:
+    """A limit of a log's size."""
+    if value < LEAST_BYTES:
+        raise ProbeError(f"{option}: must be at least {LEAST_BYTES} bytes (1 MiB), not {value}")
+    return value
 
 
 def check_modes(modes: Sequence[str]) -> tuple[str, ...]:

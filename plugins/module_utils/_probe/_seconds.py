@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +24,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._blo
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._compact import read_log
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._histogram import Histogram, middle_of
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import FLAG_BURST, Kind
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import FLAG_BURST, Kind, ProbeError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._reader import (
     Target,
     TimeLine,
@@ -79,6 +80,20 @@ def export(directory: Path, stream: TextIO) -> None:
         _write(stream, map(_second_record, collect.take(part)))
         _write(stream, collect.records(part))
     _write(stream, map(_second_record, collect.finish()))
+
+
+def export_to(directory: Path, dest: Path) -> None:
+    """``export`` to a file, which is there when it is complete. Raises ProbeError."""
+    partial = dest.with_name(dest.name + ".part")
+    try:
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w", encoding="utf-8") as stream:
+            export(directory, stream)
+        os.replace(partial, dest)
+    except OSError as error:
+        raise ProbeError(f"dest: cannot write {dest}: {error.strerror}") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 class _Collect:
