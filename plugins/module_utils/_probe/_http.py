@@ -125,8 +125,7 @@ class ResponseReader:
 
     def _note_connection(self, version: int, headers: dict[bytes, bytes]) -> None:
         self.server = headers.get(b"server", b"")[:100]
-        options = {option.strip() for option in headers.get(b"connection", b"").lower().split(b",")}
-        self.reusable = b"close" not in options and (version >= 1 or b"keep-alive" in options)
+        self.reusable = _is_reusable(version, headers.get(b"connection"))
 
     def _choose_body(self, chunked: bool, length: int | None) -> None:
         if self.status in (204, 304):
@@ -223,10 +222,18 @@ def _parse_head(head: bytes) -> tuple[int, int, dict[bytes, bytes]]:
     if found is None:
         raise HttpError("the head of the response is malformed")
     headers: dict[bytes, bytes] = {}
-    for written, text in _WANTED.findall(head):
+    for written, text in _WANTED.findall(head, found.end(2)):
         name, value = written.lower(), text.rstrip(b" \t")
         headers[name] = headers[name] + b"," + value if name in headers else value
     return int(found[1]), int(found[2]), headers
+
+
+def _is_reusable(version: int, value: bytes | None) -> bool:
+    """True when the peer will take another request over the connection."""
+    if value is None:
+        return version >= 1
+    options = {option.strip() for option in value.lower().split(b",")}
+    return b"close" not in options and (version >= 1 or b"keep-alive" in options)
 
 
 def _parse_coding(value: bytes | None) -> bool:
@@ -239,7 +246,7 @@ def _parse_coding(value: bytes | None) -> bool:
 def _parse_length(value: bytes | None) -> int | None:
     if value is None:
         return None
-    first, *others = {part.strip() for part in value.split(b",")}
+    first, *others = {value} if value.isdigit() else {part.strip() for part in value.split(b",")}
     if others or not first.isdigit() or len(first) > 15:
         raise HttpError("the content length is malformed")
     return int(first)

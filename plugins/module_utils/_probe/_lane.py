@@ -25,6 +25,7 @@ ANCILLARY = 64
 _TIMESPEC = struct.Struct("@qq")
 
 monotonic_ns = time.monotonic_ns
+time_ns = time.time_ns
 
 
 class Probe:
@@ -111,11 +112,11 @@ def arrival(ancillary: list[tuple[int, int, bytes]], sent: int) -> int:
     The stamp is of the wall clock, so only its age is used, read next to the monotonic clock: a stalled observer
     then does not count its own sleep as the target's latency, and a stepped clock is noticed.
     """
-    now = monotonic_ns()
+    now, wall = monotonic_ns(), time_ns()
     for _level, kind, data in ancillary:
         if kind == SO_TIMESTAMPNS and len(data) == _TIMESPEC.size:
             seconds, nanoseconds = _TIMESPEC.unpack(data)
-            moment = now - (time.time_ns() - seconds * SECOND - nanoseconds)
+            moment = now - (wall - seconds * SECOND - nanoseconds)
             return moment if sent < moment <= now else now
     return now
 

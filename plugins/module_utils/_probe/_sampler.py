@@ -21,6 +21,7 @@ from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._canary import CanaryLane
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._echo import EchoLane, EchoSocket
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._flow import FlowLane
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._lane import (
     IN_FLIGHT_CAP,
     Handler,
@@ -36,12 +37,19 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._mod
     LaneSpec,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._stream import StreamLane
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._timing import SECOND, Waiter, read_clocks
-
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._timing import (
+    SECOND,
+    Grid,
+    Waiter,
+    read_clocks,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._tokens import TokenFeed, TokenLane
+
 STALL = 100_000_000
 """Nanoseconds by which a turn may be late before failures in flight are put down to the observer itself."""
 TICK = SECOND // 5
+HOLD = 5_000_000
+"""Nanoseconds for which samples may wait to be written together with those of the next turns."""
 
 _UP = Kind.UP
 _MOST_LATE = 0xFFFF
@@ -59,35 +67,37 @@ class Sampler:
         timeout: float,
         tls: ssl.SSLContext | None = None,
         canary: tuple[Any, int] | None = None,
+        tokens: socket.socket | None = None,
         source: random.Random | None = None,
     ) -> None:
         self._log = log
-        tokens: socket.socket | None = None,
         self._timeout = int(timeout * SECOND)
         self._waiter = Waiter()
-        self._handlers: dict[int, Handler] = {}
+        self._ready: dict[int, Callable[[int], None]] = {}
         self._pending: deque[Probe] = deque()
         self._heap: list[tuple[int, int, Lane, int]] = []
         self._order = itertools.count()
         self._samples: list[bytes] = []
-        self._base = monotonic_ns()
+        self._base = self._now = monotonic_ns()
         self._stall_end = 0
         self.lateness = 0
         self.stall = 0
         self._echoes: dict[int, EchoSocket] = {}
         self.lanes = [self._lane(number, spec, tls) for number, spec in enumerate(specs)]
         self._canary = CanaryLane(len(specs), self, *canary) if canary else None
+        bearers = [lane for lane in self.lanes if isinstance(lane, TokenLane)]
+        self.tokens = TokenFeed(tokens, self, bearers) if tokens else None
         self._join_siblings()
         self._start(source or random.Random())  # noqa: S311 - jitter is no secret
 
-        bearers = [lane for lane in self.lanes if isinstance(lane, TokenLane)]
-        self.tokens = TokenFeed(tokens, self, bearers) if tokens else None
     def _lane(self, number: int, spec: LaneSpec, tls: ssl.SSLContext | None) -> Lane:
+        if spec.auth:
+            return TokenLane(number, spec, self, tls)
+        if spec.mode == "stream":
+            return FlowLane(number, spec, self)
         if spec.mode != "icmp":
             return StreamLane(number, spec, self, tls)
         if spec.family not in self._echoes:
-        if spec.auth:
-            return TokenLane(number, spec, self, tls)
             self._echoes[spec.family] = EchoSocket(spec.family, self)
         return EchoLane(number, spec, self, self._echoes[spec.family])
 
@@ -117,12 +127,12 @@ class Sampler:
 
     def watch(self, descriptor: int, mask: int, handler: Handler) -> None:
         """Call the handler at events of the descriptor."""
-        self._handlers[descriptor] = handler
+        self._ready[descriptor] = handler.ready
         self._waiter.register(descriptor, mask)
 
     def forget(self, descriptor: int) -> None:
         """The descriptor is about to be closed, which takes it out of epoll."""
-        self._handlers.pop(descriptor, None)
+        self._ready.pop(descriptor, None)
 
     def alarm(self, lane: Lane) -> None:
         """Something happened to the lane's target: begin bursts on all its lanes."""
@@ -139,20 +149,16 @@ class Sampler:
         probe.carrier = None
         lane = probe.lane
         lane.in_flight -= 1
-        if kind is _UP:
-            self._succeeded(lane, probe)
-        else:
+        if kind is not _UP:
             kind = self._failed(lane, probe, kind, end)
+        else:
+            if not probe.flags & FLAG_BURST:
+                lane.up += 1
+            if lane.burst.active:
+                lane.burst.saw(up=True)
+            if lane.down_since and probe.sent > lane.down_since:
+                lane.down_since = 0
         self._record(probe, kind, end, status)
-
-    @staticmethod
-    def _succeeded(lane: Lane, probe: Probe) -> None:
-        if not probe.flags & FLAG_BURST:
-            lane.up += 1
-        if lane.burst.active:
-            lane.burst.saw(up=True)
-        if probe.sent > lane.down_since:
-            lane.down_since = 0
 
     def _failed(self, lane: Lane, probe: Probe, kind: Kind, end: int) -> Kind:
         """Count and look closer; returns the kind, which is void when the observer is to blame."""
@@ -179,26 +185,32 @@ class Sampler:
         return kind
 
     def _record(self, probe: Probe, kind: Kind, end: int, status: int) -> None:
-        sent = probe.sent
+        sent, connected, secured, first = probe.sent, probe.connected, probe.secured, probe.first
         late = (sent - probe.plan) >> 14
-        self._samples.append(
+        window = (end - sent) // 1000 + 1
+        samples = self._samples
+        if not samples:
+            self._base = self._now
+        samples.append(
             SAMPLE.pack(
                 probe.lane.number,
                 kind,
                 probe.flags,
                 status & 0xFFFF,
-                min(max(late, 0), _MOST_LATE),
+                late if 0 <= late < _MOST_LATE else max(0, min(late, _MOST_LATE)),
                 max((sent - self._base) // 1000, -_MOST_SENT),
-                min((end - sent) // 1000 + 1, MOST_US),
-                (probe.connected - sent) // 1000 if probe.connected else 0,
-                (probe.secured - sent) // 1000 if probe.secured else 0,
-                (probe.first - sent) // 1000 if probe.first else 0,
+                window if window < MOST_US else MOST_US,
+                (connected - sent) // 1000 if connected else 0,
+                (secured - sent) // 1000 if secured else 0,
+                (first - sent) // 1000 if first else 0,
             )
         )
 
     def _record_missed(self, lane: Lane, plan: int, kind: Kind, count: int) -> None:
         """Planned probes that were not sent; their number takes the place of the first-byte time."""
         lane.void += count
+        if not self._samples:
+            self._base = self._now
         sent = max((plan - self._base) // 1000, -_MOST_SENT)
         self._samples.append(SAMPLE.pack(lane.number, kind, 0, 0, 0, sent, 0, 0, 0, count))
 
@@ -206,26 +218,36 @@ class Sampler:
 
     def turn(self, until: int) -> int:
         """Wait for events, answers or the next planned moment, at most until then; returns the time it is."""
-        if self._heap:
-            until = min(until, self._heap[0][0])
-        if self._pending:
-            until = min(until, self._pending[0].deadline)
+        heap, pending, ready = self._heap, self._pending, self._ready
+        if heap and heap[0][0] < until:
+            until = heap[0][0]
+        if pending and pending[0].deadline < until:
+            until = pending[0].deadline
         events = self._waiter.wait(until)
-        self._base = now = monotonic_ns()
+        self._now = now = monotonic_ns()
         if now - until > STALL:
             self._stall_end = now
             self.stall = max(self.stall, now - until)
-        handlers = self._handlers
         for descriptor, mask in events:
-            handler = handlers.get(descriptor)
-            if handler is not None:
-                handler.ready(mask)
-        self._expire(now)
-        self._send_due(now)
-        if self._samples:
-            self._log.write_samples(self._base, self._samples)
-            self._samples = []
+            handle = ready.get(descriptor)
+            if handle is not None:
+                handle(mask)
+        if pending and (pending[0].done or pending[0].deadline <= now):
+            self._expire(now)
+        if heap and heap[0][0] <= now:
+            self._send_due(now)
+        if self._samples and not self._soon(heap):
+            self._write()
         return now
+
+    def _write(self) -> None:
+        samples, self._samples = self._samples, []
+        if samples:
+            self._log.write_samples(self._base, samples)
+
+    def _soon(self, heap: list[tuple[int, int, Lane, int]]) -> bool:
+        """True when the next turn is so near that its samples may share a frame with those that wait."""
+        return bool(heap) and heap[0][0] - self._base < HOLD
 
     def _expire(self, now: int) -> None:
         pending = self._pending
@@ -242,17 +264,18 @@ class Sampler:
         heap = self._heap
         while heap and heap[0][0] <= now:
             plan, _order, lane, burst = heapq.heappop(heap)
-            if not burst and lane.grid is not None:
-                self._send_planned(lane, plan, now)
-                self._plan(lane.grid.next(), lane, 0)
-            elif burst == lane.burst.number and lane.burst.active:
-                self._send_burst(lane, plan, now)
+            if burst:
+                if burst == lane.burst.number and lane.burst.active:
+                    self._send_burst(lane, plan, now)
+            elif lane.grid is not None:
+                self._send_planned(lane, lane.grid, plan, now)
+                heapq.heappush(heap, (lane.grid.next(), next(self._order), lane, 0))
 
-    def _send_planned(self, lane: Lane, plan: int, now: int) -> None:
+    def _send_planned(self, lane: Lane, grid: Grid, plan: int, now: int) -> None:
         late = now - plan
         self.lateness = max(self.lateness, late)
-        if lane.grid is not None and late > lane.grid.grace:
-            self._record_missed(lane, plan, Kind.VOID_LATE, 1 + lane.grid.skip(now))
+        if late > grid.grace:
+            self._record_missed(lane, plan, Kind.VOID_LATE, 1 + grid.skip(now))
         else:
             self._launch(lane, plan, 0)
 
@@ -266,7 +289,7 @@ class Sampler:
             if not flags:
                 self._record_missed(lane, plan, Kind.VOID_CROWDED, 1)
             return
-        probe = Probe(lane, plan, self._base + self._timeout, flags)
+        probe = Probe(lane, plan, self._now + self._timeout, flags)
         lane.in_flight += 1
         self._pending.append(probe)
         lane.send(probe)
@@ -290,6 +313,7 @@ class Sampler:
         self._heap = []
         while any(not probe.done for probe in self._pending):
             self.turn(self._pending[-1].deadline)
+        self._write()
 
     def note_health(self) -> None:
         """Record the clocks and the loop's own health since the last time, and forget it."""
@@ -303,6 +327,8 @@ class Sampler:
             lane.close()
         if self._canary is not None:
             self._canary.close()
+        if self.tokens is not None:
+            self.tokens.close()
         self._waiter.close()
 
 
@@ -313,5 +339,3 @@ def _run_delay() -> int:
             return int(file.read().split()[1])
     except (OSError, IndexError, ValueError):
         return 0
-        if self.tokens is not None:
-            self.tokens.close()
