@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple, Protocol
@@ -167,20 +166,6 @@ class RawSecond:
         return _latencies([from_plan(window, late) for _begin, window, late in self.good])
 
 
-@dataclass(slots=True)
-class CountedSecond:
-    """Good answers of which nothing but the number is of interest."""
-
-    second: int
-    count: int
-
-    def sent(self) -> Latencies | None:
-        return None
-
-    def planned(self) -> Latencies | None:
-        return None
-
-
 def from_plan(window: int, late: int) -> int:
     """Microseconds from the planned moment, where the lateness is one of the log (16.384 us)."""
     return window + late * 2048 // 125
@@ -322,8 +307,7 @@ class _Gather:
     def _block(self, sequence: int, settled: int, *, last: bool) -> Block:
         lanes = [self._lane_block(number, lane, settled, last=last) for number, lane in enumerate(self._lanes)]
         if self._own:
-            own = Counter(begin // SECOND for begin, _window, _late in self._own)
-            lanes.append(LaneBlock(len(self._lanes), [CountedSecond(*item) for item in sorted(own.items())]))
+            lanes.append(LaneBlock(len(self._lanes), list(_seconds(self._own))))
             self._own.clear()
         block = Block(sequence, self._last, settled - self._horizon, self._clocks, lanes, self._kept)
         self._clocks, self._kept = [], []

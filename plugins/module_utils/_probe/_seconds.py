@@ -36,6 +36,8 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._rea
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._timing import SECOND
 
 SCHEMA = 1
+CANARY = Target(name="canary", service="", via="", mode="canary", address="")
+"""The observer's own lane, behind all others: how fast its host answers itself."""
 
 
 @dataclass(slots=True)
@@ -61,7 +63,7 @@ class LaneSecond:
 def read_seconds(directory: Path) -> Iterator[LaneSecond]:
     """All seconds of an observer's log in which a lane was to send, in order. Raises ProbeError when there is no log.
 
-    What was missed while no observer ran is in no second.
+    The canary is one of the lanes. What was missed while no observer ran is in no second.
     """
     collect = _Collect()
     for part in read_log(existing_log(directory)):
@@ -113,7 +115,7 @@ class _Collect:
             self._time.begin(part)
             self._horizon = horizon_of(part.record)
             self._slow = slow_window(part.record)
-            self._targets = [target_of(entry) for entry in part.record["lanes"]]
+            self._targets = [*(target_of(entry) for entry in part.record["lanes"]), CANARY]
             for target in self._targets:
                 self._order.setdefault(target, len(self._order))
         elif isinstance(part, Block):
@@ -179,11 +181,10 @@ class _Collect:
 
     def _sample_record(self, kept: Kept) -> dict[str, Any]:
         number, kind, flags, status, late, sent, window, connected, secured, first = kept.sample
-        own = number >= len(self._targets)
         return {
             "kind": "sample",
             "time": self._wall(kept.base + sent * 1000),
-            "target": {"name": "canary"} if own else asdict(self._targets[number]),
+            "target": asdict(self._targets[number]),
             "result": Kind(kind).name.lower(),
             "flags": flags,
             "status": status,
