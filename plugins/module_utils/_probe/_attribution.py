@@ -322,15 +322,15 @@ def _token(case: Case) -> Attribution | None:
 
 
 def _kept(case: Case) -> Attribution | None:
-    """Only connections that were open before failed, while new ones were served."""
+    """Only connections that were open before failed, and no new one did."""
     lane = case.lane
     if lane.mode not in ("kept", "stream"):
         return None
     fresh = [one for one in case.scene.lanes if _is_fresh(one, lane)]
-    # Who cuts an open connection has not drained it, however short: then answers before and after it are enough.
+    # Who cuts an open connection has not drained it, however soon he serves again: answers around it are enough.
     states = [one.state(case.outage, around=case.kinds <= CUT) for one in fresh]
     if fresh and all(state is State.GOOD for state in states):
-        what = f"Connections that were open failed, while new ones were served ({_names(fresh)})"
+        what = f"Connections that were open failed, and no new one did ({_names(fresh)} answered)"
         if lane.mode == "kept":
             return Attribution(Cause.DRAINING, f"{what}: they were not drained.")
         return Attribution(Cause.FLOW, f"{what}: the state of the flow was lost, on the way or by the server itself.")

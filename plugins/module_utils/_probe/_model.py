@@ -42,6 +42,7 @@ class Kind(enum.IntEnum):
     VOID_CANARY = 104
     VOID_STORAGE = 105
     VOID_TOKEN = 106
+    VOID_UNKEPT = 107
 
     @property
     def is_down(self) -> bool:
@@ -72,8 +73,8 @@ FLAG_REUSED = 4
 class LaneSpec:
     """One target in one connection mode, resolved: everything needed to probe it.
 
-    mode is new, kept, http, tcp, icmp or canary; rate is probes per second; statuses empty means any 2xx or 3xx;
-    auth: each request carries a token.
+    mode is new, kept, http, tcp, stream, icmp or canary; rate is probes per second; statuses empty means any 2xx or 3xx;
+    auth: each request carries a token; echo: the peer sends back what it is sent, in place of HTTP.
     """
 
     name: str
@@ -91,6 +92,7 @@ class LaneSpec:
     statuses: frozenset[int] = frozenset()
     body: bytes = b""
     auth: bool = False
+    echo: bool = False
 
     def as_record(self) -> dict[str, Any]:
         """The part of the specification that the log keeps."""
