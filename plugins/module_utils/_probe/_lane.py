@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import random
+import socket
 import struct
 import time
 from abc import ABC, abstractmethod
@@ -23,6 +24,8 @@ SO_TIMESTAMPNS = 35
 """Ask the kernel for the time of arrival; socket has no name for it."""
 ANCILLARY = 64
 _TIMESPEC = struct.Struct("@qq")
+_TCP_INFO = struct.Struct("@68xI28xI")
+"""Of the kernel's tcp_info: the measured round trip in microseconds, and how many packets were sent again."""
 
 monotonic_ns = time.monotonic_ns
 time_ns = time.time_ns
@@ -64,6 +67,9 @@ class Host(Protocol):
 
     def finish(self, probe: Probe, kind: Kind, end: int, status: int = 0) -> None:
         """The probe is over."""
+
+    def note_sign(self, lane: Lane, moment: int) -> None:
+        """A connection that stood was closed by the target: when that was the begin of an outage, it began then."""
 
     def alarm(self, lane: Lane) -> None:
         """Something happened to the target: look closer."""
@@ -119,6 +125,18 @@ def arrival(ancillary: list[tuple[int, int, bytes]], sent: int) -> int:
             moment = now - (wall - seconds * SECOND - nanoseconds)
             return moment if sent < moment <= now else now
     return now
+
+
+def handshake_end(connection: socket.SocketType, asked: int, now: int) -> int:
+    """The monotonic moment at which the kernel got the answer to a connect asked for by then; now, if it was repeated.
+
+    A handshake carries no time stamp, but the kernel measures its round trip.
+    """
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+    if len(info) < _TCP_INFO.size:
+        return now
+    microseconds, repeated = _TCP_INFO.unpack(info)
+    return now if repeated or not microseconds else min(now, asked + (microseconds + 1) * 1000)
 
 
 Pending = deque[Probe]

@@ -30,6 +30,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._lan
     Lane,
     Probe,
     arrival,
+    handshake_end,
     monotonic_ns,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import (
@@ -107,7 +108,9 @@ class StreamLane(Lane):
 
     def suspect(self) -> None:
         """A connection was closed under us. Many servers do that as a habit, which soon stops to raise an alarm."""
-        if self._alarms.spend(monotonic_ns()):
+        now = monotonic_ns()
+        if self._alarms.spend(now):
+            self.host.note_sign(self, now)
             self.host.alarm(self)
 
     def failed(self) -> None:
@@ -128,7 +131,7 @@ class StreamLane(Lane):
 class Connection:
     """One TCP connection and the probe that is on it, if any."""
 
-    __slots__ = ("_connecting", "_fd", "_lane", "_out", "_probe", "_reader", "_socket", "_tls", "_used")
+    __slots__ = ("_asked", "_connecting", "_fd", "_lane", "_out", "_probe", "_reader", "_socket", "_tls", "_used")
 
     def __init__(self, lane: StreamLane, probe: Probe) -> None:
         self._lane = lane
@@ -151,6 +154,8 @@ class Connection:
                 # Without it a request in several pieces waits for the peer's delayed acknowledgement (40 ms).
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             number = connection.connect_ex(lane.spec.sockaddr)
+            if lane.connect_only:
+                self._asked = monotonic_ns()
         except OSError as error:
             self._fail(Kind.VOID_LOCAL, error.errno or 0)
             return
@@ -212,7 +217,7 @@ class Connection:
             return
         probe.connected = monotonic_ns()
         if lane.connect_only:
-            self._finish(Kind.UP, probe.connected)
+            self._finish(Kind.UP, handshake_end(self._socket, self._asked, probe.connected))
         elif lane.tls is None:
             self._write(lane.request)
         else:
