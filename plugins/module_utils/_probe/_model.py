@@ -44,6 +44,9 @@ class Kind(enum.IntEnum):
     VOID_TOKEN = 106
     VOID_UNKEPT = 107
 
+    # No probe but a sign: the peer closed a connection on which nothing was under way, at that moment.
+    CLOSED = 120
+
     @property
     def is_down(self) -> bool:
         """True when the probe shows a failure of the target."""
@@ -73,8 +76,9 @@ FLAG_REUSED = 4
 class LaneSpec:
     """One target in one connection mode, resolved: everything needed to probe it.
 
-    mode is new, kept, http, tcp, stream, icmp or canary; rate is probes per second; statuses empty means any 2xx or 3xx;
-    auth: each request carries a token; echo: the peer sends back what it is sent, in place of HTTP.
+    mode is new, kept, http, tcp, stream, icmp or canary; rate is probes per second; statuses empty means any 2xx or
+    3xx; auth: each request carries a token; echo: the peer sends back what it is sent, in place of HTTP; bursts: more
+    is sent when something happens.
     """
 
     name: str
@@ -93,6 +97,7 @@ class LaneSpec:
     body: bytes = b""
     auth: bool = False
     echo: bool = False
+    bursts: bool = True
 
     def as_record(self) -> dict[str, Any]:
         """The part of the specification that the log keeps."""

@@ -35,6 +35,8 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._mod
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._timing import SECOND
 
+CONNECTION_LOST = frozenset({Kind.REFUSED, Kind.RESET, Kind.UNREACHABLE, Kind.CONNECT_TIMEOUT})
+"""Failures that go with the loss of connections that stood."""
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
@@ -54,7 +56,8 @@ class Target:
 class Outage:
     """One outage: begin and end are the best guess (wall clock, UTC), lower and upper its proved length (seconds).
 
-    It began from begin_low to begin_high and ended from end_low to end_high. cause is one of ``_attribution.Cause``,
+    It began from begin_low to begin_high and ended from end_low to end_high; signed: begin is not guessed but when the
+    target closed a connection, which is right when its listener died, and changes no bound. cause is one of ``_attribution.Cause``,
     why the sentence that names the evidence for it.
     """
 
@@ -69,6 +72,7 @@ class Outage:
     begin_high: float
     end_low: float
     end_high: float
+    signed: bool = False
     cause: str = "undetermined"
     why: str = ""
 
@@ -182,6 +186,7 @@ class _Lane:
     sweep: Sweep
     histogram: Histogram = field(default_factory=Histogram)
     pending: list[tuple[int, int, int, bool]] = field(default_factory=list)
+    signs: list[int] = field(default_factory=list)
     up: int = 0
     slow: int = 0
     down: int = 0
@@ -189,6 +194,13 @@ class _Lane:
     resets: int = 0
     not_recorded: int = 0
     latency_dropped: int = 0
+
+    def sign_of(self, span: Span) -> int | None:
+        """When the target closed a connection as the outage may have begun; the latest such moment, if any."""
+        place = bisect_right(self.signs, span.begin_high)
+        if not place or self.signs[place - 1] < span.begin_low or CONNECTION_LOST.isdisjoint(span.kinds):
+            return None
+        return self.signs[place - 1]
 
     def feed(self, until: int) -> None:
         """Hand evidence that ended by then to the sweep."""
@@ -220,6 +232,9 @@ class _Lane:
         """A record that is not plainly good. Of the good ones among them the proofs have the evidence."""
         _number, kind, flags, _status, _late, sent, window, *_phases, count = kept.sample
         burst = flags & FLAG_BURST
+        if kind == Kind.CLOSED:
+            self.signs.append(kept.base + sent * 1000 + shift)
+            return
         if kind >= Kind.VOID_LATE:
             slots = 0 if burst else planned_probes(kind, count)
             self.void += slots
@@ -318,7 +333,7 @@ class _Reader:
             counts={"up": lane.up, "down": lane.down, "slow": lane.slow, "void": lane.void},
             coverage=round(seen / max(1, seen + lane.void), 6),
             longest_gap=lane.sweep.longest_gap / SECOND,
-            outages=tuple(self._outage(span) for span in spans),
+            outages=tuple(self._outage(span, lane.sign_of(span)) for span in spans),
             latency_ms=latency | {"max": histogram.maximum / 1000},
             ended=self._ended,
             gaps=tuple((self._time.wall(low), self._time.wall(high)) for low, high in lane.sweep.gaps()),
@@ -327,8 +342,10 @@ class _Reader:
             latency_dropped=lane.latency_dropped,
         )
 
-    def _outage(self, span: Span) -> Outage:
+    def _outage(self, span: Span, sign: int | None) -> Outage:
         begin, end = span.point
+        if sign is not None:
+            begin, end = sign, max(sign, end)
         kinds = {Kind(kind).name.lower(): count for kind, count in sorted(span.kinds.items())}
         return Outage(
             begin=self._time.wall(begin),
@@ -338,6 +355,7 @@ class _Reader:
             failures=span.failures,
             kinds=kinds,
             detail=describe(span, kinds),
+            signed=sign is not None,
             begin_low=self._time.wall(span.begin_low),
             begin_high=self._time.wall(span.begin_high),
             end_low=self._time.wall(span.end_low),

@@ -82,6 +82,7 @@ class Sampler:
         self._stall_end = 0
         self.lateness = 0
         self.stall = 0
+        self.local_error = 0
         self._echoes: dict[int, EchoSocket] = {}
         self.lanes = [self._lane(number, spec, tls) for number, spec in enumerate(specs)]
         self._canary = CanaryLane(len(specs), self, *canary) if canary else None
@@ -108,7 +109,7 @@ class Sampler:
             groups.setdefault((lane.spec.address, lane.spec.path), []).append(lane)
         for group in groups.values():
             for lane in group:
-                lane.siblings = tuple(group)
+                lane.siblings = tuple(one for one in group if one.spec.bursts)
 
     def _start(self, source: random.Random) -> None:
         now = monotonic_ns()
@@ -134,6 +135,13 @@ class Sampler:
         """The descriptor is about to be closed, which takes it out of epoll."""
         self._ready.pop(descriptor, None)
 
+    def note_sign(self, lane: Lane, moment: int) -> None:
+        """Record for all lanes of the target that it closed a connection. A burst's flag: none was planned."""
+        for sibling in lane.siblings:
+            probe = Probe(sibling, moment, moment, FLAG_BURST)
+            probe.sent = moment
+            self._record(probe, Kind.CLOSED, moment, 0)
+
     def alarm(self, lane: Lane) -> None:
         """Something happened to the lane's target: begin bursts on all its lanes."""
         now = monotonic_ns()
@@ -151,6 +159,8 @@ class Sampler:
         lane.in_flight -= 1
         if kind is not _UP:
             kind = self._failed(lane, probe, kind, end)
+            if kind is Kind.VOID_LOCAL:
+                self.local_error = status
         else:
             if not probe.flags & FLAG_BURST:
                 lane.up += 1
