@@ -48,6 +48,7 @@ SETTLE = 50_000
 STEP = 100_000
 """Nanoseconds by which the wall clock must have moved to be noted: discipline moves it by microseconds a second."""
 _NOT_PLAIN = 0xFF & ~FLAG_REUSED
+_ONE = BASE.size + SAMPLE.size
 
 LaneKey = tuple[str, str, str, bool]
 """name, via, mode and auth: what tells a lane from all others of its observer."""
@@ -198,24 +199,25 @@ class _Lane:
 
 def raw_blocks(file: BinaryIO, typical: Typical) -> Iterator[Run | Block | End]:
     """The blocks of a raw segment, from its begin; ``typical`` is brought forward to its end."""
-    gather: _Gather | None = None
-    for kind, sequence, payload, _end in read_frames(file):
-        if gather is None:
-            if kind != RUN:
-                return
-            record = json.loads(payload)
-            gather = _Gather(record, typical)
-            yield Run(sequence, record)
-        elif kind == SAMPLES:
-            gather.take_samples(payload)
-        elif kind == CLOCK and gather.take_clock(Clock(*CLOCK_FRAME.unpack(payload))):
-            yield gather.block(sequence)
+    frames = read_frames(file)
+    kind, sequence, payload, _end = next(frames, (0, 0, b"", 0))
+    if kind != RUN:
+        return
+    record = json.loads(payload)
+    yield Run(sequence, record)
+    gather = _Gather(record, typical)
+    take_samples = gather.take_samples
+    for kind, sequence, payload, _end in frames:
+        if kind == SAMPLES:
+            take_samples(payload)
+        elif kind == CLOCK:
+            if gather.take_clock(Clock(*CLOCK_FRAME.unpack(payload))):
+                yield gather.block(sequence)
         elif kind == END:
             yield gather.last_block(sequence)
             yield End(sequence, json.loads(payload))
             return
-    if gather is not None:
-        yield gather.last_block(sequence)
+    yield gather.last_block(sequence)
 
 
 class _Gather:
@@ -230,8 +232,7 @@ class _Gather:
         self._own: list[tuple[int, int, int]] = []
         # The lists stay the same, so that a sample is taken with one call.
         self._takers = [lane.good.append for lane in self._lanes]
-        self._last = begin
-        self._began = begin
+        self._base = self._last = self._began = begin
         self._clocks: list[Clock] = []
         self._health: Clock | None = None
         self._kept: list[Kept] = []
@@ -239,9 +240,10 @@ class _Gather:
     def take_samples(self, payload: bytes) -> None:
         """The payload of a SAMPLES frame. This is where the time goes when a raw log is read."""
         (base,) = BASE.unpack_from(payload)
-        self._last = max(self._last, base)
+        self._base = base  # they rise
         slow, takers = self._slow, self._takers
-        for sample in SAMPLE.iter_unpack(payload[BASE.size :]):
+        one = len(payload) == _ONE
+        for sample in (SAMPLE.unpack_from(payload, BASE.size),) if one else SAMPLE.iter_unpack(payload[BASE.size :]):
             number, kind, flags, _status, late, sent, window, _connected, _secured, _first = sample
             if kind or flags & _NOT_PLAIN or window > slow:
                 self._keep(base, sample)
@@ -271,7 +273,7 @@ class _Gather:
 
     def take_clock(self, clock: Clock) -> bool:
         """A CLOCK frame; True when a block is complete."""
-        self._last = max(self._last, clock.monotonic)
+        self._last = max(self._base, clock.monotonic)
         health = self._health = _worst(self._health, clock)
         done = clock.monotonic - self._began >= BLOCK_TIME
         stepped = abs(clock.wall_offset - self._wall_offset) > STEP
@@ -302,6 +304,7 @@ class _Gather:
         """What is left at the end of the segment."""
         if self._health is not None:
             self._clocks.append(self._health)
+        self._last = max(self._base, self._last)
         return self._block(sequence, self._last, last=True)
 
     def _block(self, sequence: int, settled: int, *, last: bool) -> Block:

@@ -114,7 +114,11 @@ def compact(path: Path, typical: Typical) -> None:
     if sound_length(path) != path.stat().st_size:
         raise DamagedError("it is damaged")
     with path.open("rb") as file:
-        _replace(path, _compact_frames(raw_blocks(file, typical), typical))
+        record = _first_record(file)
+        if record and not is_compact(record):
+            _replace(path, _compact_frames(raw_blocks(file, typical), typical))
+            return
+    carry_over(path, typical)
 
 
 def drop_detail(path: Path) -> None:

@@ -74,7 +74,7 @@ class Housekeeping:
     def _visit(self, path: Path) -> None:
         """See a closed segment for the first time."""
         before = dict(self._typical)
-        if is_compact(run_record(path)) or not self._compact(path, self._typical):
+        if not self._compact(path, self._typical):
             carry_over(path, before)
             self._typical = before
 

@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -19,12 +21,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe import _observer
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._compact import is_compact, run_record
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._control import (
     judge_status,
     note_failure,
     report,
     stop,
 )
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log import segments
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import ProbeError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._reader import read_observations
 
@@ -36,7 +40,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._obs
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._options import api_lanes
 lanes = api_lanes([{"name": "t", "url": sys.argv[2]}], ["new", "kept"], float(sys.argv[3]))
 try:
-    observe(Plan(directory=Path(sys.argv[1]), timeout=1, slow_after=0.2), lanes)
+    observe(Plan(directory=Path(sys.argv[1]), timeout=1, slow_after=0.2, max_bytes=int(sys.argv[4])), lanes)
 except ProbeError as error:
     sys.exit(str(error))
 """
@@ -49,9 +53,9 @@ def start(tmp_path: Path, server: Any) -> Iterator[Start]:
     """Start an observer of the server and wait for its heartbeat."""
     processes = []
 
-    def begin(rate: float = 50, wait: bool = True) -> subprocess.Popen[str]:
+    def begin(rate: float = 50, wait: bool = True, max_bytes: int = 1 << 30) -> subprocess.Popen[str]:
         before = (report(tmp_path)["started"], server.requests)
-        command = [sys.executable, "-c", SCRIPT, str(tmp_path), server.url, str(rate)]
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path), server.url, str(rate), str(max_bytes)]
         process = subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}
         )
@@ -143,6 +147,103 @@ def test_stopped_process_is_void(tmp_path: Path, start: Start) -> None:
         assert (observation.counts["down"], observation.counts["slow"]) == (0, 0)
         assert observation.counts["void"] > 40
         assert observation.longest_gap > 0.45
+
+
+def test_exhausted_descriptors_are_void_and_named(tmp_path: Path, start: Start) -> None:
+    """An observer that can open nothing lives, blames nobody, says why, and goes on when it can."""
+    process = start()
+    limits = resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (1, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    named = await_report(tmp_path, lambda found: found["local_error"])
+    resource.prlimit(process.pid, resource.RLIMIT_NOFILE, limits)
+    await_report(tmp_path, lambda found: not found["local_error"])
+    stop(tmp_path, 10)
+    new, kept = read_observations(tmp_path)
+
+    assert named["state"] == "running"
+    assert named["local_error"] == os.strerror(errno.EMFILE)
+    assert new.outages == kept.outages == ()
+    assert new.counts["void"] > 10
+    assert new.counts["down"] == 0
+
+
+def await_report(directory: Path, condition: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
+    """The first report of which it holds."""
+    deadline = time.monotonic() + 30
+    while not condition(found := report(directory)):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)
+    return found
+
+
+SMALL = 400_000
+"""A limit at which the observers below fill a segment in two or three seconds."""
+
+
+def compact_forms(directory: Path) -> list[bool]:
+    """Which segments are compact."""
+    return [is_compact(run_record(path)) for path in segments(directory)]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until something is so."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def all_seen(directory: Path) -> int:
+    """All probes of the schedule that the log knows of."""
+    return sum(sum(observation.counts.values()) for observation in read_observations(directory))
+
+
+def test_log_is_compacted_while_it_grows(tmp_path: Path, start: Start) -> None:
+    """Closed segments become small beside the running observer; in the end all are, and nothing is missing."""
+    start(rate=200, max_bytes=SMALL)
+    wait_for(lambda: len(segments(tmp_path)) > 2 and compact_forms(tmp_path)[0])
+    running = report(tmp_path)["log"]
+    ended, _changed = stop(tmp_path, 30)
+
+    assert (running["compactor"], running["limit"]) == ("running", SMALL)
+    assert (ended["log"]["compactor"], ended["log"]["trouble"]) == ("ended", "")
+    assert ended["log"]["size"] == sum(path.stat().st_size for path in segments(tmp_path))
+    assert all(compact_forms(tmp_path))
+    assert not list(tmp_path.glob("*.tmp"))
+    assert all_seen(tmp_path) == ended["samples"]
+    for observation in read_observations(tmp_path):
+        assert (observation.ended, observation.outages) == (True, ())
+        assert observation.not_recorded == observation.latency_dropped == 0
+
+
+def test_observer_survives_its_compactor(tmp_path: Path, start: Start) -> None:
+    """A compactor that dies is reported, and all is recorded as before."""
+    process = start(rate=200, max_bytes=SMALL)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    (compactor,) = (int(child) for child in children if os.getpriority(os.PRIO_PROCESS, int(child)) == 19)
+    os.kill(compactor, signal.SIGKILL)
+    wait_for(lambda: report(tmp_path)["log"]["compactor"] == "died")
+    wait_for(lambda: len(segments(tmp_path)) > 1)
+    ended, _changed = stop(tmp_path, 30)
+
+    assert ended["log"]["compactor"] == "died"
+    assert not any(compact_forms(tmp_path))
+    assert all_seen(tmp_path) == ended["samples"]
+
+
+def test_next_observer_compacts_what_a_killed_one_left(tmp_path: Path, start: Start) -> None:
+    """After SIGKILL the next session goes on in a segment of its own, and the compactor begins with what was left."""
+    for _turn in range(3):
+        process = start(rate=200, max_bytes=SMALL)
+        process.kill()
+        process.wait()
+    start(rate=200, max_bytes=SMALL)
+    wait_for(lambda: compact_forms(tmp_path)[:3] == [True] * 3)
+    stop(tmp_path, 30)
+
+    assert all(compact_forms(tmp_path))
+    for observation in read_observations(tmp_path):
+        assert (observation.ended, observation.outages) == (True, ())
+        assert observation.counts["void"] > 0
 
 
 def test_one_observer_a_folder(tmp_path: Path, start: Start) -> None:
