@@ -126,6 +126,9 @@ observer:
     log_error:
       description: Why the last record could not be written, if so.
       type: str
+    local_error:
+      description: Why the observer's own host refused to send probes since the heartbeat before, if it did.
+      type: str
 """
 
 from pathlib import Path

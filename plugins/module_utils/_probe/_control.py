@@ -78,6 +78,7 @@ def report(directory: Path) -> dict[str, Any]:
         "pid": int(status.get("pid", 0)),
         "log": status.get("log") or {},
         "log_error": str(status.get("log_error", "")),
+        "local_error": str(status.get("local_error", "")),
     }
 
 

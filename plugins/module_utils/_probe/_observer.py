@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import gc
-import json
 import os
 import queue
 import resource
@@ -29,6 +28,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._com
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log import LogWriter
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import LaneSpec, ProbeError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._sampler import Sampler
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._status import StatusFile
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._timing import SECOND, boot_id, read_clocks
 
 STATUS = "status.json"
@@ -92,6 +92,7 @@ class _Observer:
         self._compactor = compactor
         self._stop_file = plan.directory / STOP
         self._keeper = _Keeper(plan.directory / STATUS, log)
+        self._identity = identity()
         self._started = time.time()
         self._deadline = time.monotonic_ns() + int(plan.duration * SECOND) if plan.duration else 0
         self._scheduler = "normal"
@@ -151,7 +152,7 @@ class _Observer:
             "state": state,
             "time": time.time(),
             "started": self._started,
-            **identity(),
+            **self._identity,
             "scheduler": self._scheduler,
             "counts": {
                 "up": sum(lane.up for lane in lanes),
@@ -177,8 +178,14 @@ class _Observer:
             "tokens": self._sampler.tokens.status() if self._sampler.tokens else None,
             "log": self._log_status(),
             "log_error": self._log.error,
+            "local_error": self._local_error(),
             "lost_samples": self._log.lost_samples,
         }
+
+    def _local_error(self) -> str:
+        """Why the observer's own host refused to send, if it did since the last time."""
+        number, self._sampler.local_error = self._sampler.local_error, 0
+        return os.strerror(number) if number else ""
 
     def _log_status(self) -> dict[str, Any]:
         """How large the log is, and what is done about it."""
@@ -198,13 +205,14 @@ class _Keeper:
     """The thread that may wait for the disk: syncs the log and writes the status file once a second."""
 
     def __init__(self, path: Path, log: LogWriter) -> None:
-        self._path = path
+        self._file = StatusFile(path)
         self._log = log
         self._work: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self, status: dict[str, Any]) -> None:
-        write_status(self._path, status)
+        for _turn in range(2):
+            self._file.write(status)
         self._thread.start()
 
     def beat(self, status: dict[str, Any]) -> None:
@@ -216,24 +224,21 @@ class _Keeper:
         self._thread.join()
         with contextlib.suppress(OSError):
             self._log.sync()
-        write_status(self._path, status)
+        self._file.write(status)
+        self._file.close()
 
     def _run(self) -> None:
         while (status := self._work.get()) is not None:
             # A full disk is reported in the status and by the writer; the heartbeat itself goes on.
             with contextlib.suppress(OSError):
                 self._log.sync()
-            write_status(self._path, status)
+            self._file.write(status)
 
 
 def write_status(path: Path, status: dict[str, Any]) -> None:
-    """Replace the status file at once. A disk that refuses is survived: the old heartbeat then grows stale."""
-    partial = path.with_suffix(".tmp")
-    with contextlib.suppress(OSError):
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w", encoding="utf-8") as file:
-            json.dump(status, file)
-        os.replace(partial, path)
+    """Replace the status file at once, where there is no more to come soon."""
+    with contextlib.closing(StatusFile(path)) as file:
+        file.write(status)
 
 
 def identity() -> dict[str, Any]:
