@@ -17,10 +17,10 @@ from __future__ import annotations
 import enum
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import UNANSWERED
 
@@ -227,6 +227,7 @@ class Scene:
 
 
 Rule = Callable[[Case], Attribution | None]
+Seen = TypeVar("Seen", bound=Any)
 
 
 def attribute(
@@ -240,6 +241,18 @@ def attribute(
     lanes = [Lane(host, observation) for host, observation in seen]
     scene = Scene(lanes, unfit or {})
     return [[_judge(Case(lane, outage, scene)) for outage in lane.seen.outages] for lane in lanes]
+
+
+def with_causes(seen: Sequence[tuple[str, Seen]], unfit: Mapping[str, Collection[Stretch]] | None = None) -> list[Seen]:
+    """The same observations (dataclasses), each outage with its cause and the sentence about it."""
+    return [
+        replace(observation, outages=tuple(map(_marked, observation.outages, causes)))
+        for (_host, observation), causes in zip(seen, attribute(seen, unfit), strict=True)
+    ]
+
+
+def _marked(outage: Any, found: Attribution) -> Any:
+    return replace(outage, cause=str(found.cause), why=found.why)
 
 
 def _judge(case: Case) -> Attribution:
@@ -256,11 +269,11 @@ def _canary(case: Case) -> Attribution | None:
     """The observer's own host did not answer itself: its silence proves nothing."""
     if case.outage.cause == Cause.OBSERVER:
         return Attribution(Cause.OBSERVER, case.outage.why)
-    reach = (case.outage.begin_low, case.outage.end_high)
-    late = [one for one in case.scene.unfit.get(case.lane.host, ()) if one[0] <= reach[1] and reach[0] <= one[1]]
-    if not late or not case.kinds <= SILENT - {"unreachable"}:
+    failed = (case.outage.begin_high, case.outage.end_low)
+    unfit = case.scene.unfit.get(case.lane.host, ())
+    if not case.silent or not any(low <= min(failed) and max(failed) <= high for low, high in unfit):
         return None
-    return Attribution(Cause.OBSERVER, "The observer's host did not answer its own canary over loopback at that time.")
+    return Attribution(Cause.OBSERVER, "The observer's host did not answer its own canary over loopback all that time.")
 
 
 def _everything(case: Case) -> Attribution | None:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._attribution import with_causes
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._blocks import (
     STEP,
     Block,
@@ -18,10 +19,12 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._blo
     Kept,
     LaneBlock,
     LaneKey,
+    Latencies,
     Run,
     horizon_of,
     lane_key,
 )
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._canary import PATIENCE
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._compact import read_log
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._evidence import Span, Sweep
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._histogram import Histogram
@@ -37,12 +40,14 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._tim
 
 CONNECTION_LOST = frozenset({Kind.REFUSED, Kind.RESET, Kind.UNREACHABLE, Kind.CONNECT_TIMEOUT})
 """Failures that go with the loss of connections that stood."""
+HERE = "this host"
+"""What the observer's host is called where there is no other one."""
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """What was probed. mode: new, kept, icmp, http or tcp; auth: with a token in each request."""
+    """What was probed. mode: new, kept, icmp, http, tcp or stream; auth: with a token in each request."""
 
     name: str
     service: str
@@ -56,9 +61,9 @@ class Target:
 class Outage:
     """One outage: begin and end are the best guess (wall clock, UTC), lower and upper its proved length (seconds).
 
-    It began from begin_low to begin_high and ended from end_low to end_high; signed: begin is not guessed but when the
-    target closed a connection, which is right when its listener died, and changes no bound. cause is one of ``_attribution.Cause``,
-    why the sentence that names the evidence for it.
+    It began from begin_low to begin_high and ended from end_low to end_high; signed: begin is not guessed but when
+    the target closed a connection, which is right when its listener died, and changes no bound. cause is one of
+    ``_attribution.Cause``, why the sentence that names the evidence for it.
     """
 
     begin: float
@@ -261,12 +266,46 @@ def slow_window(record: dict[str, Any]) -> int:
     return int(record["slow_after"] * SECOND) // 1000
 
 
+class _OwnHost:
+    """When the observer's host did not answer its own canary."""
+
+    def __init__(self) -> None:
+        self.unfit: list[tuple[int, int]] = []
+
+    def take(self, block: Block, number: int, shift: int) -> None:
+        """The canary's lane of a block; a second with a late answer is unfit as a whole."""
+        found = []
+        for part in block.lanes:
+            if part.number == number:
+                late = (second.second for second in part.seconds if _is_late(second.sent()))
+                found += [(second * SECOND, (second + 1) * SECOND) for second in late]
+        for kept in block.kept:
+            owner, kind, _flags, _status, _late, sent, window, *_phases = kept.sample
+            if owner == number and (kind == Kind.TIMEOUT or (kind == Kind.UP and window * 1000 > PATIENCE)):
+                begin = kept.base + sent * 1000
+                found.append((begin, begin + window * 1000))
+        for begin, end in sorted(found):
+            self._note(begin + shift, end + shift)
+
+    def _note(self, begin: int, end: int) -> None:
+        before = self.unfit[-1] if self.unfit else None
+        if before is not None and begin <= before[1] + SECOND:
+            self.unfit[-1] = (before[0], max(before[1], end))
+        else:
+            self.unfit.append((begin, end))
+
+
+def _is_late(latencies: Latencies | None) -> bool:
+    return latencies is not None and latencies.maximum * 1000 > PATIENCE
+
+
 class _Reader:
     """Takes the parts of a log in order."""
 
     def __init__(self) -> None:
         self._time = TimeLine()
         self._lanes: dict[LaneKey, _Lane] = {}
+        self._own_host = _OwnHost()
         self._numbers: list[_Lane] = []
         self._slow = 0
         self._sent_until = 0
@@ -311,13 +350,16 @@ class _Reader:
         for kept in block.kept:
             if kept.sample[0] < len(lanes):
                 lanes[kept.sample[0]].take_kept(kept, shift, self._slow)
+        self._own_host.take(block, len(lanes), shift)
         for lane in lanes:
             lane.feed(block.until + shift)
 
     def observations(self) -> list[Observation]:
-        """What all lanes saw."""
+        """What all lanes saw, with the causes that they tell together."""
         end = self._sent_until if self._ended else self._time.last
-        return [self._observation(lane, end) for lane in self._lanes.values()]
+        seen = [(HERE, self._observation(lane, end)) for lane in self._lanes.values()]
+        wall = self._time.wall
+        return with_causes(seen, {HERE: [(wall(low), wall(high)) for low, high in self._own_host.unfit]})
 
     def _observation(self, lane: _Lane, end: int) -> Observation:
         lane.feed(end + (1 << 62))

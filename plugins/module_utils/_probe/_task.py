@@ -43,5 +43,6 @@ def described(plan: Plan, lanes: Sequence[LaneSpec]) -> dict[str, Any]:
 def short(observation: Observation) -> dict[str, Any]:
     """An observation as part of a result."""
     record = observation.as_record()
+    del record["gaps"]
     outages = record["outages"]
     return record | {"outages": list(outages[:MOST_OUTAGES]), "outages_total": len(outages)}

@@ -6,9 +6,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._attribution import (
@@ -16,8 +20,10 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._att
     Cause,
     attribute,
 )
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._canary import start_canary
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._evidence import Sweep
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import UNANSWERED, Kind
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._options import api_lanes
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._reader import (
     Observation,
     Outage,
@@ -298,14 +304,40 @@ def test_one_failed_request_is_not_enough_for_eviction() -> None:
 
 def test_canary_that_was_silent_excuses_silence_only() -> None:
     """Silence is the observer's own while its host does not answer itself; a refusal is not."""
-    unfit = {HERE: [(T0 + FAULT + 0.5, T0 + FAULT + 1)]}
+    unfit = {HERE: [(T0 + FAULT - 0.5, T0 + FAULT + 3)]}
+    part = {HERE: [(T0 + FAULT + 0.5, T0 + FAULT + 3)]}
     silence = told(CLOUD, silent_from(nova_public), unfit=unfit)
     refusal = told(CLOUD, during(2, Kind.REFUSED, nova_public), unfit=unfit)
     elsewhere = told(CLOUD, silent_from(nova_public), unfit={THERE: unfit[HERE]})
+    partly = told(CLOUD, silent_from(nova_public), unfit=part)
 
     assert {one.cause for _place, one in silence} == {Cause.OBSERVER}
     assert {one.cause for _place, one in refusal} == {Cause.LOAD_BALANCER}
-    assert {one.cause for _place, one in elsewhere} == {Cause.LOAD_BALANCER}
+    assert {one.cause for _place, one in [*elsewhere, *partly]} == {Cause.LOAD_BALANCER}
+
+
+@pytest.mark.parametrize(("stopped", "cause"), [(True, "observer"), (False, "no_first_byte")])
+def test_reader_knows_of_the_canary(stopped: bool, cause: str, server: Any, sample: Any) -> None:
+    """Silence for which the sampler's own excuse came too late is put down to the observer by its log."""
+    canary = start_canary()
+
+    def story() -> None:
+        time.sleep(0.5)
+        if stopped:
+            os.kill(canary[1], signal.SIGSTOP)
+        time.sleep(0.15)
+        server.answer = server.silent
+        # The patience with the target is shorter here than that with the canary.
+        time.sleep(0.2)
+        server.answer = server.fine
+        time.sleep(0.5)
+        os.kill(canary[1], signal.SIGCONT)
+        time.sleep(0.5)
+
+    specs = api_lanes([{"name": "t", "url": server.url}], ["new"], 50)
+    (seen,) = sample(specs, story, timeout=0.1, canary=canary)
+
+    assert {outage.cause for outage in seen.outages} == {cause}
 
 
 def test_what_the_canary_proved_stays() -> None:
