@@ -78,6 +78,7 @@ STAGES = (("reload", "restart", "disable_both", "disable_one", "kill"), ("usr2",
 """Events that one HAProxy goes through; the last one needs a master."""
 AWAY = ("restart", "disable_both", "kill")
 """Events that are an outage."""
+ALL_ZERO = ("false_outages", "kept_eof_downtime", "split", "outside_bounds")
 BALANCER = "balancer"
 
 
@@ -218,7 +219,8 @@ class Balancer:
 class Stage:
     """Everything that runs, and the events that can be made to happen."""
 
-    def __init__(self, folder: Path, source: random.Random, *, master: bool) -> None:
+    def __init__(self, folder: Path, down: tuple[float, float], source: random.Random, *, master: bool) -> None:
+        self.down = down
         self.source = source
         self.backends = [Backend(0), Backend(1)]
         self.balancer = Balancer(folder, self.backends, master=master)
@@ -255,7 +257,7 @@ class Stage:
         begin_first = time.time()
         begin()
         begin_last = time.time()
-        time.sleep(self.source.uniform(*DOWN))
+        time.sleep(self.source.uniform(*self.down))
         end_first = time.time()
         end()
         return Truth(kind, target, begin_first, begin_last, end_first, time.time())
@@ -294,14 +296,16 @@ class Story(NamedTuple):
     samples: list[dict[str, Any]]
 
 
-def measure(kinds: tuple[str, ...], events: int, rate: float, source: random.Random) -> Story:
+def measure(
+    kinds: tuple[str, ...], events: int, down: tuple[float, float], rate: float, source: random.Random
+) -> Story:
     """So many events of each kind in any order."""
     plot = [kind for kind in kinds for _number in range(events)]
     source.shuffle(plot)
     truth = []
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name) / "samples"
-        stage = Stage(Path(name), source, master="usr2" in kinds)
+        stage = Stage(Path(name), down, source, master="usr2" in kinds)
         try:
             with observed(directory, stage.targets(), rate):
                 for kind in plot:
@@ -373,11 +377,10 @@ def ended_idle(sample: dict[str, Any]) -> bool:
 def summary(figures: Counter[str], seconds: float) -> dict[str, float]:
     """The line of JSON."""
     shown = {f"{kind}_{word}": figures[f"{kind}_{word}"] for kind in AWAY for word in ("expected", "found")}
-    faults = ("false_outages", "kept_eof_downtime", "split", "outside_bounds")
     return {
         **shown,
         "missed": sum(figures[f"{kind}_expected"] - figures[f"{kind}_found"] for kind in AWAY),
-        **{name: figures[name] for name in faults},
+        **{name: figures[name] for name in ALL_ZERO},
         "reloads": figures["reload_expected"],
         "reload_drops": figures["reload_drops"],
         "usr2_reloads": figures["usr2_expected"],
@@ -394,6 +397,7 @@ def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=100, help="of each kind")
+    parser.add_argument("--down", type=float, nargs=2, default=DOWN, help="least and most seconds")
     parser.add_argument("--rate", type=float, default=PROFILES["precise"])
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
@@ -404,7 +408,7 @@ def main() -> int:
     source = random.Random(options.seed)
     figures: Counter[str] = Counter()
     for kinds in STAGES:
-        figures.update(judge(measure(kinds, options.events, options.rate, source)))
+        figures.update(judge(measure(kinds, options.events, tuple(options.down), options.rate, source)))
     print(json.dumps({"benchmark": "haproxy_events", **summary(figures, time.monotonic() - began)}))
     return 0
 

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._options import api_lanes
+from ansible_collections.openstack.upgrade_test.tests.benchmarks import haproxy_events
 
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:" + os.defpath)
 
@@ -158,3 +161,14 @@ def test_restart_is_found(balancer: Balancer, sample: Any) -> None:
         assert "refused" in outage.kinds
         assert outage.lower <= truth[3] - truth[0]
         assert outage.upper >= truth[2] - truth[1]
+
+
+def test_each_event_once() -> None:
+    """What is away is found in both modes within its bounds; of all the rest, nothing is called downtime."""
+    command = [sys.executable, haproxy_events.__file__, "--events", "1", "--down", "0.4", "0.5"]
+    environment = {**os.environ, "PYTHONPATH": ":".join(sys.path)}
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=120)
+    found = json.loads(done.stdout)
+
+    assert [found[f"{kind}_found"] for kind in haproxy_events.AWAY] == [1, 1, 1]
+    assert [found[name] for name in haproxy_events.ALL_ZERO] == [0] * len(haproxy_events.ALL_ZERO)
