@@ -19,6 +19,7 @@ from types import MappingProxyType
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._facts import (
     AFTER,
     BEFORE,
+    PERFORMANCE,
     UPGRADE,
     Facts,
     Lane,
@@ -34,6 +35,11 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._out
     counts_against,
     too_slow,
     unplaced_failures,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._performance import (
+    Measured,
+    delays,
+    doubts,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import (
     REQUIREMENTS,
@@ -90,6 +96,10 @@ class Case:
         """Return one validator's outcomes for this service in these phases, or in all."""
         mine = (one for one in self.facts.outcomes if (one.validator, one.service) == (validator, self.service))
         return [one for one in mine if not phases or one.phase in phases]
+
+    def measured(self) -> list[Measured]:
+        """Return how fast this service's operations were."""
+        return [one for one in self.facts.performance if one.seen.target.service == self.service]
 
     def mixed(self) -> list[Window]:
         """Return the times in which both releases of this service ran."""
@@ -416,6 +426,31 @@ def overlapped(case: Case) -> Answer:
     return answer
 
 
+def undelayed(case: Case) -> Answer:
+    """I3: latencies of operations, from the moment at which they were to be sent, before and during."""
+    measured = case.measured()
+    late = delays(measured, case.policy)
+    if late:
+        return failed(f"{late[0].sentence}.", *(one.sentence for one in late[1:6]), *_measured_in(measured))
+    doubt = doubts(measured, case.policy)
+    if doubt:
+        return unproven(f"Not shown, because {doubt[0]}.", *doubt[1:6])
+    return passed(f"None of {len(measured)} operations was noticeably slower than before.", *_measured_in(measured))
+
+
+def no_outliers(case: Case) -> Answer:
+    """I5: as I3, but the tag asks for a measurement under load, and nobody puts any on the cloud."""
+    measured = case.measured()
+    late = delays(measured, case.policy)
+    if late:
+        return failed(f"Even without load: {late[0].sentence}.", *_measured_in(measured))
+    return unproven("Response times were not compared with normal operation under load.")
+
+
+def _measured_in(measured: Iterable[Measured]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(f"samples/{PERFORMANCE}/{one.host}" for one in measured))
+
+
 def _unmeasured(sentence: str) -> Rule:
     return lambda _case: unproven(sentence)
 
@@ -442,9 +477,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "Z5": _unmeasured("No cycles of create, read and delete were run, so there is no rate of success."),
         "Z6": overlapped,
         "I2": _unmeasured("The load of the hosts was not measured."),
-        "I3": _unmeasured("Delays were not compared with normal operation."),
+        "I3": undelayed,
         "I4": _unmeasured("No load was put on the cloud."),
-        "I5": _unmeasured("Response times were not compared with normal operation under load."),
+        "I5": no_outliers,
     }
 )
 

@@ -10,16 +10,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._performance import (
+    Measured,
+    measured_of,
+    windows_of,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._releases import (
     Span,
     Timeline,
     spans_of,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._performance import compare
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._reader import read_observations
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._seconds import read_seconds
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import (
     EVENTS,
     LAST_PHASE,
@@ -29,13 +38,19 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import
     read_records,
 )
 
-SAMPLED = ("api_uptime", "data_plane")  # observers whose logs the sampler reads
+PERFORMANCE = "service_performance"
+SAMPLED = ("api_uptime", "data_plane", PERFORMANCE)  # observers whose logs the sampler reads
+OUTAGES = ("api_uptime", "data_plane")  # those whose outages count
 RELEASES = "release_version"
 BEFORE, UPGRADE, AFTER = "before", "upgrade", "after"
+SLOW = 1.0  # seconds: in how many seconds answers took longer is told
 
 
 class Target(Protocol):
-    """What was asked: ``via`` is ``public`` or an instance's host; ``mode`` is new, kept, icmp, http or tcp."""
+    """What was asked: ``via`` is ``public`` or an instance's host; ``mode`` is new, kept, icmp, http or tcp.
+
+    ``auth``, which may be missing, says whether each request carried a token.
+    """
 
     name: str
     service: str
@@ -84,14 +99,19 @@ class Lane:
 
     @property
     def published(self) -> bool:
-        """Whether this is the endpoint that users have, and not one instance behind it."""
-        return self.seen.target.via == "public"
+        """Whether this is the endpoint that users have, asked without a token, and not one instance behind it."""
+        return self.seen.target.via == "public" and not self.authenticated
 
     @property
     def label(self) -> str:
         """How a sentence names this lane."""
         connection = "ping" if self.seen.target.mode == "icmp" else f"{self.seen.target.mode} connection"
         return f"{self.seen.target.via}, {connection}" if self.seen.target.via else connection
+    @property
+    def authenticated(self) -> bool:
+        """Whether it was asked with a token, so that more than the service itself had to work."""
+        return bool(getattr(self.seen.target, "auth", False))
+
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +121,7 @@ class Watcher:
     observer: str
     host: str
     state: str
+        connection += " with a token" if self.authenticated else ""
     last_seen: float | None
     trouble: str = ""
     status: dict[str, Any] = field(default_factory=dict)
@@ -138,6 +159,7 @@ class Facts:
         parts = [one for one in self.phases if (one.name == name if name in others else one.name not in others)]
         return Phase(name=name, begin=parts[0].begin, end=parts[-1].end) if parts else None
 
+    performance: tuple[Measured, ...] = ()
     def phase_at(self, moment: float) -> str:
         """Return the name of the phase in which a moment lies, or an empty text."""
         names = [phase.name for phase in self.phases if phase.begin <= moment]
@@ -153,6 +175,12 @@ class Facts:
         """The services under test: those the run names, else all that anything was recorded of."""
         named = self.run.get("services") or []
         seen = {lane.seen.target.service for lane in self.lanes if lane.observer == "api_uptime"}
+    def spans_of_phases(self) -> list[tuple[str, float, float]]:
+        """Return name, begin and end of the phases before, upgrade and after; an open one ends with what was seen."""
+        last = max((lane.seen.end for lane in self.lanes), default=0.0)
+        found = [(name, self.phase(name)) for name in (BEFORE, UPGRADE, AFTER)]
+        return [(name, one.begin, last if one.end is None else one.end) for name, one in found if one]
+
         seen |= {outcome.service for outcome in self.outcomes} | {span.service for span in self.spans}
         return tuple(dict.fromkeys(named)) or tuple(sorted(seen - {""}))
 
@@ -164,10 +192,10 @@ class Facts:
 def load(run: RunDirectory, reader: Reader | None = None) -> Facts:
     """Read a run directory; ``reader`` replaces the sampler's own reading of one observer's directory."""
     events = tuple(sorted(run.read(EVENTS), key=_moment))
-    lanes, watchers = _samples(run.path / "samples", reader or _sampler_reader())
+    lanes, watchers = _samples(run.path / "samples", reader or read_observations)
     spans, releases = _processes(run.path / "samples" / RELEASES)
     names = (EVENTS, OUTCOMES, RESOURCES)
-    return Facts(
+    facts = Facts(
         run=run.document,
         phases=phases_of(events),
         events=events,
@@ -188,16 +216,10 @@ def phases_of(events: Iterable[Mapping[str, Any]]) -> tuple[Phase, ...]:
     return tuple(Phase(name=name, begin=begin, end=end) for (name, begin), end in paired if name != LAST_PHASE)
 
 
+    return replace(facts, performance=tuple(_performance(run.path / "samples" / PERFORMANCE, facts)))
 def _moment(record: Mapping[str, Any]) -> float:
     value = record.get("time")
     return float(value) if isinstance(value, (int, float)) else 0.0
-
-
-def _sampler_reader() -> Reader:
-    # Late, as reading samples is the sampler's own business, and a run without samples is judged without it.
-    from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._reader import read_observations
-
-    return read_observations
 
 
 def _samples(folder: Path, reader: Reader) -> tuple[list[Lane], list[Watcher]]:
@@ -233,6 +255,15 @@ def _watcher(observer: str, path: Path, trouble: str = "") -> Watcher:
     return Watcher(
         observer=observer,
         host=path.name,
+def _performance(folder: Path, facts: Facts) -> list[Measured]:
+    windows = windows_of(facts.spans_of_phases())
+    found: list[Measured] = []
+    for path in _folders(folder):
+        with suppress(Exception):  # that its log cannot be read is told with its observations
+            found += measured_of(path.name, compare(read_seconds(path), windows, SLOW))
+    return found
+
+
         state=str(status.get("state", "unknown")),
         last_seen=float(seen) if isinstance(seen, (int, float)) else None,
         trouble=trouble,

@@ -267,7 +267,7 @@ def trouble_of(watcher: Watcher, facts: Facts) -> str:
     open_ended = [lane for lane in lanes if not lane.seen.ended]
     if open_ended or (not lanes and watcher.state != "ended"):
         return "it did not end by itself; it was lost, killed or is still running"
-    low = [lane for lane in lanes if lane.seen.coverage < Policy().least_coverage]
+    low = [lane for lane in lanes if not lane.authenticated and lane.seen.coverage < Policy().least_coverage]
     if low:
         least = min(lane.seen.coverage for lane in low)
         return f"it covered only {least:.2%} of its time in {len(low)} of {len(lanes)} lanes"
@@ -303,3 +303,29 @@ def _left(facts: Facts) -> list[dict[str, Any]]:
         }
         for one in left_behind(facts.resources)
     ]
+def _tokenless(facts: Facts) -> list[dict[str, Any]]:
+    return [_without_token(one, share) for one in facts.watchers if (share := token_share(one, facts)) < 1]
+
+
+def token_share(watcher: Watcher, facts: Facts) -> float:
+    """Return in which share of the time an observer asked with a token what it was to ask with one; 1 without need."""
+    lanes = [one for one in facts.lanes if (one.observer, one.host) == (watcher.observer, watcher.host)]
+    least = min((lane.seen.coverage for lane in lanes if lane.authenticated), default=1.0)
+    return least if least < Policy().least_coverage else 1.0
+
+
+def _without_token(watcher: Watcher, share: float) -> dict[str, Any]:
+    told = (watcher.status.get("tokens") or {}).get("error", "")
+    last = f" The last word on tokens: {told}" if told else ""
+    return {
+        "kind": "observer.token",
+        "severity": WARNING,
+        "service": KEYSTONE,
+        "subject": f"{watcher.observer} on {watcher.host}",
+        "what": f"What needs a token was asked in only {share:.2%} of the time, as there was no valid one, or no time. "
+        f"What was not asked is not proven. Requests without a token did not suffer from it.{last}",
+        "evidence": (f"samples/{watcher.observer}/{watcher.host}/status.json",),
+        "hint": "Look at keystone and at the test's user at that time.",
+    }
+
+

@@ -36,6 +36,9 @@ class Policy:
     least_coverage: float = 0.999
     hole_intervals: float = 2.0
     slowest_interval: float = 0.2  # the published endpoints are to be asked at least five times a second
+    unnoticed_factor: float = 1.2  # an answer that takes no longer than so many times what it took before, ...
+    unnoticed_delay: float = 0.01  # ... or so much longer, is not felt as delayed
+    slowest_factor: float = 2.0  # how many times as long as the slowest answer before a single answer may take
     late_start: float = 2.0  # an observer may begin so much after the upgrade phase without a hole
     same_cause: float = 5.0  # outages of one service nearer than this are one finding
     before_outage: float = 30.0

@@ -31,6 +31,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._fac
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._findings import (
     FAIL,
     findings,
+    token_share,
     trouble_of,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._outages import (
@@ -80,6 +81,7 @@ def judge(facts: Facts, policy: Policy) -> dict[str, Any]:
         "releases": [asdict(span) for span in facts.spans],
         "mixed": {one: [asdict(window) for window in facts.timeline.mixed(one)] for one in facts.services},
         "validators": _validators(facts),
+        "performance": [one.as_record() for one in facts.performance],
         "resources": tally(facts.resources),
         "observers": [_observer(facts, watcher) for watcher in facts.watchers],
         "services": [_service(case) for case in cases],
@@ -259,6 +261,7 @@ def _lane(lane: Lane) -> dict[str, Any]:
         "counts": dict(seen.counts),
         "probes": probes(seen.counts),
         "kept_resets": getattr(seen, "kept_resets", 0),
+        "auth": lane.authenticated,
         "latency_ms": dict(seen.latency_ms),
         "outages": [{key: getattr(outage, key) for key in fields} for outage in seen.outages],
     }
@@ -286,7 +289,9 @@ def _validators(facts: Facts) -> list[dict[str, Any]]:
 
 
 def _observer(facts: Facts, watcher: Any) -> dict[str, Any]:
-    lanes = [one.seen for one in facts.lanes if (one.observer, one.host) == (watcher.observer, watcher.host)]
+    mine = [one for one in facts.lanes if (one.observer, one.host) == (watcher.observer, watcher.host)]
+    # Without a token nothing is asked with one, which is none of the observer's business.
+    lanes, plain = [one.seen for one in mine], [one.seen for one in mine if not one.authenticated]
     counts: Counter[str] = Counter()
     for seen in lanes:
         counts.update(seen.counts)
@@ -299,8 +304,9 @@ def _observer(facts: Facts, watcher: Any) -> dict[str, Any]:
         "lanes": len(lanes),
         "counts": dict(sorted(counts.items())),
         "probes": probes(counts),
-        "coverage": min((seen.coverage for seen in lanes), default=None),
-        "longest_gap": max((seen.longest_gap for seen in lanes), default=None),
+        "coverage": min((seen.coverage for seen in plain), default=None),
+        "longest_gap": max((seen.longest_gap for seen in plain), default=None),
+        "token_share": token_share(watcher, facts),
         "per_second": round(sum(1 / seen.interval for seen in lanes if seen.interval), 3),
     }
 

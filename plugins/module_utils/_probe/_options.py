@@ -114,7 +114,7 @@ def operation_lanes(
             raise ProbeError(f"{option}.authenticated: needs a token, so name the user's cloud in the option cloud")
         common = _common(operation, option) | _http(operation, option, find)
         own = check_modes(operation.get("connections", modes))
-        lanes += [LaneSpec(mode=mode, rate=rate, auth=auth, **common) for mode in own]
+        lanes += [LaneSpec(mode=mode, rate=rate, auth=auth, bursts=False, **common) for mode in own]
     return _unique(lanes, "operations")
 
 
