@@ -26,8 +26,8 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._fac
     Outage,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._outages import (
+    FELT,
     GUEST,
-    PUBLISHED,
     Trouble,
     answers_in,
     baseline_failures,
@@ -89,7 +89,7 @@ class Case:
 
     def felt(self) -> list[Trouble]:
         """Return what users of this service felt during and after the upgrade."""
-        mine = [one for one in self.troubles if (one.service, one.where) == (self.service, PUBLISHED)]
+        mine = [one for one in self.troubles if one.service == self.service and one.where in FELT]
         return [one for one in mine if counts_against(one, self.facts)]
 
     def outcomes(self, validator: str, *phases: str) -> list[Outcome]:

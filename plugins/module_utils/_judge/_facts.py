@@ -41,6 +41,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import
 PERFORMANCE = "service_performance"
 SAMPLED = ("api_uptime", "data_plane", PERFORMANCE)  # observers whose logs the sampler reads
 OUTAGES = ("api_uptime", "data_plane")  # those whose outages count
+OUTAGES = ("api_uptime", "data_plane")  # those whose outages count
 RELEASES = "release_version"
 BEFORE, UPGRADE, AFTER = "before", "upgrade", "after"
 SLOW = 1.0  # seconds: in how many seconds answers took longer is told
@@ -60,7 +61,10 @@ class Target(Protocol):
 
 
 class Outage(Protocol):
-    """A time without an answer: point estimate in wall seconds, bounds of its length in seconds."""
+    """A time without an answer: point estimate in wall seconds, bounds of its length in seconds.
+
+    It began and ended within bounds, too; ``cause`` and ``why`` are as the sampler's attribution has them.
+    """
 
     begin: float
     end: float
@@ -69,6 +73,12 @@ class Outage(Protocol):
     failures: int
     kinds: dict[str, int]
     detail: str
+    begin_low: float
+    begin_high: float
+    end_low: float
+    end_high: float
+    cause: str
+    why: str
 
 
 class Observation(Protocol):
@@ -81,6 +91,7 @@ class Observation(Protocol):
     counts: dict[str, int]
     coverage: float
     longest_gap: float
+    gaps: Sequence[tuple[float, float]]
     outages: Sequence[Any]
     latency_ms: dict[str, float]
     ended: bool

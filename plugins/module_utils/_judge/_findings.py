@@ -17,13 +17,17 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._fac
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._outages import (
     GUEST,
     INSTANCE,
+    KEYSTONE,
+    OBSERVER,
     PUBLISHED,
+    TOKEN,
     Trouble,
     counts_against,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import Policy
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._resources import left_behind
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import BAD, Outcome, Status
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._attribution import Cause
 
 FAIL, WARNING, NOTE = "fail", "warning", "note"
 MOST_TASKS = 12
@@ -33,6 +37,7 @@ HARMLESS = frozenset(
     [f"openstack.upgrade_test.{name}" for name in (*_STEPS.split(), "api_uptime", "data_plane")]
     + [f"ansible.builtin.{name}" for name in (*_BUILTIN.split(), "add_host", "group_by", "gather_facts", "setup")]
 )
+_LOOK = "Look at the tasks around it and at the logs of that time."
 CLEANUP = "ansible-playbook openstack.upgrade_test.cleanup -e upgrade_test_run_id="
 
 _NO_SERVER = "The load balancer had no server left: keep an instance in rotation, and shorten its health check."
@@ -54,6 +59,22 @@ TRY: Mapping[str, str] = MappingProxyType(
 )
 
 
+TRY_FOR: Mapping[Cause, str] = MappingProxyType(
+    {
+        Cause.OBSERVER: "Look at the observer's host and its network; then repeat the run.",
+        Cause.PATH: "Look at the way from that host to the cloud; then repeat the run.",
+        Cause.LOAD_BALANCER: "Look at the load balancer itself: its restarts, its virtual address, its health checks.",
+        Cause.EVICTION: "Drain the instance before it is stopped, or shorten the load balancer's health check.",
+        Cause.DRAINING: "Let the old process of the load balancer or the service serve its connections to their end.",
+        Cause.FLOW: "Look at the router's failover, at connection tracking, and at the server itself.",
+        Cause.TOKEN: "The token was not accepted: look at keystone, its keys and its cache in all instances.",
+        Cause.WORKERS: "The service took requests without an answer: look at its workers, database and queue.",
+        Cause.SYN_LOST: "Packets were lost: look at the virtual address, at firewalls and at the accept queue.",
+    }
+)
+"""What helps against a cause; where there is none, what helps against the way in which it failed has to do."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """One thing to know. ``begin`` and ``end`` are wall seconds or None; ``seconds`` is the length of an outage."""
@@ -72,6 +93,7 @@ class Finding:
     around: tuple[dict[str, Any], ...] = ()
     evidence: tuple[str, ...] = ()
     hint: str = ""
+    cause: str = ""
 
 
 def findings(facts: Facts, found: Sequence[Trouble], policy: Policy) -> list[dict[str, Any]]:
@@ -80,9 +102,10 @@ def findings(facts: Facts, found: Sequence[Trouble], policy: Policy) -> list[dic
     everything = [
         *(one for one in checks if one.id.startswith("DRV")),
         *_numbered("OUT", _outages(facts, found, policy, PUBLISHED)),
+        *_numbered("TOK", _outages(facts, found, policy, TOKEN)),
         *_numbered("NET", _outages(facts, found, policy, GUEST)),
         *(one for one in checks if not one.id.startswith("DRV")),
-        *_numbered("OBS", _observers(facts)),
+        *_numbered("OBS", [*_observers(facts), *_tokenless(facts), *_outages(facts, found, policy, OBSERVER)]),
         *_numbered("LEFT", _left(facts)),
         *_numbered("INS", _outages(facts, found, policy, INSTANCE)),
     ]
@@ -111,12 +134,11 @@ def _longest_first(trouble: Trouble) -> tuple[float, float, str]:
 
 
 def _outage(facts: Facts, trouble: Trouble, found: Sequence[Trouble], policy: Policy) -> dict[str, Any]:
-    target = trouble.worst.lane.seen.target
     return {
         "kind": f"{_prefix(trouble)}.{trouble.kind}",
         "severity": _severity(trouble, facts),
         "service": trouble.service,
-        "subject": f"{target.service} {target.via}" if trouble.where != GUEST else target.name,
+        "subject": _subject(trouble),
         "what": _what(trouble, found),
         "phase": trouble.phase,
         "begin": trouble.begin,
@@ -125,21 +147,31 @@ def _outage(facts: Facts, trouble: Trouble, found: Sequence[Trouble], policy: Po
         "seconds": round(trouble.worst.outage.end - trouble.worst.outage.begin, 3),
         "around": tuple(around(facts, trouble.begin, policy)),
         "evidence": _evidence(trouble),
-        "hint": TRY.get(trouble.kind.lower(), "Look at the tasks around it and at the logs of that time."),
+        "hint": TRY_FOR.get(trouble.cause) or TRY.get(trouble.kind.lower(), _LOOK),
+        "cause": str(trouble.cause),
     }
 
 
+def _subject(trouble: Trouble) -> str:
+    lane = trouble.worst.lane
+    if trouble.where == OBSERVER:
+        return f"observers on {lane.host}"
+    return lane.seen.target.name if trouble.where == GUEST else f"{lane.seen.target.service} {lane.seen.target.via}"
+
+
 def _prefix(trouble: Trouble) -> str:
-    if trouble.where == GUEST:
-        return "network"
     if trouble.where == INSTANCE:
-        return "failover"
+        return "failover" if trouble.cause is Cause.INSTANCE else "instance"
+    if trouble.where in (GUEST, OBSERVER, TOKEN):
+        return {GUEST: "network", OBSERVER: "observer", TOKEN: "token"}[trouble.where]
     return "request" if trouble.blip else "outage"
 
 
 def _severity(trouble: Trouble, facts: Facts) -> str:
     if trouble.where == INSTANCE:
         return NOTE
+    if trouble.where == OBSERVER:
+        return WARNING
     return FAIL if counts_against(trouble, facts) else WARNING
 
 
@@ -151,17 +183,11 @@ def _what(trouble: Trouble, found: Sequence[Trouble]) -> str:
     else:
         length = f"{outage.end - outage.begin:.2f} s (at least {outage.lower:.2f}, at most {outage.upper:.2f} s)"
         text = f"No answer for {length} over {lane.label}; {trouble.failures} failures: {kinds}"
-    if trouble.where == INSTANCE:
-        return f"{text}. The other instances served: a failover that users did not feel{_but(trouble, found)}."
-    others = _at_once(trouble, found)
+    text = f"{text}. {trouble.why}".rstrip()
+    others = _at_once(trouble, found) if trouble.where != INSTANCE else []
     if len(others) > 1:
-        return f"{text}. Down together with {', '.join(others)}: look at what they share first."
-    return f"{text}. Down together with {others[0]}." if others else f"{text}."
-
-
-def _but(trouble: Trouble, found: Sequence[Trouble]) -> str:
-    felt = [one for one in found if (one.where, one.service) == (PUBLISHED, trouble.service) and _overlap(one, trouble)]
-    return ", except for the published endpoint's own outage at that time" if felt else ""
+        return f"{text} Down together with {', '.join(others)}: look at what they share first."
+    return f"{text} Down together with {others[0]}." if others else text
 
 
 def _at_once(trouble: Trouble, found: Sequence[Trouble]) -> list[str]:
@@ -290,19 +316,6 @@ def _observer(facts: Facts, watcher: Watcher, why: str) -> dict[str, Any]:
     }
 
 
-def _left(facts: Facts) -> list[dict[str, Any]]:
-    return [
-        {
-            "kind": "cleanup.left",
-            "severity": WARNING,
-            "service": one["service"],
-            "subject": f"{one['type']} {one['name']}",
-            "what": f"The {one['type']} {one['name']} ({one['id'] or 'id not known'}) was not removed.",
-            "evidence": ("resources.jsonl",),
-            "hint": f"{CLEANUP}{facts.run.get('run_id', '')}",
-        }
-        for one in left_behind(facts.resources)
-    ]
 def _tokenless(facts: Facts) -> list[dict[str, Any]]:
     return [_without_token(one, share) for one in facts.watchers if (share := token_share(one, facts)) < 1]
 
@@ -329,3 +342,16 @@ def _without_token(watcher: Watcher, share: float) -> dict[str, Any]:
     }
 
 
+def _left(facts: Facts) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": "cleanup.left",
+            "severity": WARNING,
+            "service": one["service"],
+            "subject": f"{one['type']} {one['name']}",
+            "what": f"The {one['type']} {one['name']} ({one['id'] or 'id not known'}) was not removed.",
+            "evidence": ("resources.jsonl",),
+            "hint": f"{CLEANUP}{facts.run.get('run_id', '')}",
+        }
+        for one in left_behind(facts.resources)
+    ]

@@ -10,18 +10,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._facts import (
     BEFORE,
+    OUTAGES,
     UPGRADE,
     Facts,
     Lane,
     Outage,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import Policy
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._attribution import (
+    NOT_THE_CLOUD,
+    Cause,
+    with_causes,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._attribution import PUBLISHED as PUBLIC
 
-PUBLISHED, INSTANCE, GUEST = "published", "instance", "guest"
+PUBLISHED, TOKEN, INSTANCE, GUEST, OBSERVER = "published", "token", "instance", "guest", "observer"
+FELT = (PUBLISHED, TOKEN)
+KEYSTONE = "keystone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +50,8 @@ class Hit:
 class Trouble:
     """Outages of one service that lie so near to each other that they have one cause, longest first.
 
-    ``where``: ``published`` (users felt it), ``instance`` (a survived failover), ``guest`` (a server's network).
+    ``where``: ``published`` (users felt it), ``token`` (users felt it in requests that carried one), ``instance``
+    (behind the load balancer), ``guest`` (a server's network), ``observer`` (the way to the cloud, not the cloud).
     """
 
     service: str
@@ -63,6 +73,24 @@ class Trouble:
     def worst(self) -> Hit:
         """The longest of them."""
         return self.hits[0]
+
+    @property
+    def cause(self) -> Cause:
+        """What the longest comes from; if it cannot tell by itself, then by all that were at the same time."""
+        if self.worst.outage.cause != Cause.UNDETERMINED:
+            return Cause(self.worst.outage.cause)
+        causes = {hit.outage.cause for hit in self._at_the_same_time()} - {Cause.UNDETERMINED}
+        return Cause(causes.pop()) if len(causes) == 1 else Cause.UNDETERMINED
+
+    @property
+    def why(self) -> str:
+        """The sentence that names the evidence for the cause."""
+        return next(hit.outage.why for hit in self._at_the_same_time() if hit.outage.cause == self.cause)
+
+    def _at_the_same_time(self) -> list[Hit]:
+        """The longest, and those that may have been at the same time."""
+        begin, end = self.worst.outage.begin_low, self.worst.outage.end_high
+        return [hit for hit in self.hits if hit.outage.begin_low <= end and begin <= hit.outage.end_high]
 
     @property
     def blip(self) -> bool:
@@ -88,14 +116,21 @@ class Trouble:
         return min(self.kinds, key=lambda kind: (-self.kinds[kind], kind)) if self.kinds else "unknown"
 
 
+def attributed(facts: Facts) -> Facts:
+    """Give every outage its cause, by what all observers saw on all hosts."""
+    mine = [lane for lane in facts.lanes if lane.observer in OUTAGES]
+    seen = with_causes([(lane.host, lane.seen) for lane in mine])
+    lanes = tuple(replace(lane, seen=one) for lane, one in zip(mine, seen, strict=True))
+    return replace(facts, lanes=lanes + tuple(lane for lane in facts.lanes if lane.observer not in OUTAGES))
+
+
 def troubles(facts: Facts, policy: Policy) -> list[Trouble]:
     """Return every trouble, in the order in which they began."""
     groups: dict[tuple[str, str, str], list[Hit]] = {}
     for lane in facts.lanes:
-        where, part = _where(lane)
-        groups.setdefault((lane.seen.target.service, where, part), []).extend(
-            Hit(lane=lane, outage=outage) for outage in lane.seen.outages
-        )
+        if lane.observer in OUTAGES:
+            for outage in lane.seen.outages:
+                groups.setdefault(_place(lane, outage, facts), []).append(Hit(lane=lane, outage=outage))
     found = [
         Trouble(
             service=service,
@@ -109,10 +144,18 @@ def troubles(facts: Facts, policy: Policy) -> list[Trouble]:
     return sorted(found, key=lambda trouble: (trouble.begin, trouble.service, trouble.where, trouble.worst.lane.label))
 
 
-def _where(lane: Lane) -> tuple[str, str]:
+def _place(lane: Lane, outage: Outage, facts: Facts) -> tuple[str, str, str]:
+    """Return whose trouble an outage is, where it was felt, and in which part."""
+    target = lane.seen.target
+    if outage.cause in NOT_THE_CLOUD:
+        return "", OBSERVER, lane.host
     if lane.observer == "data_plane":
-        return GUEST, lane.seen.target.name
-    return (PUBLISHED, "") if lane.published else (INSTANCE, lane.seen.target.via)
+        return target.service, GUEST, target.name
+    if target.via != PUBLIC:
+        return target.service, INSTANCE, target.via
+    if not lane.authenticated:
+        return target.service, PUBLISHED, ""
+    return KEYSTONE if outage.cause == Cause.TOKEN and KEYSTONE in facts.services else target.service, TOKEN, ""
 
 
 def _longest_first(hit: Hit) -> tuple[float, float, str]:
@@ -154,7 +197,7 @@ def blind_spots(lanes: Sequence[Lane], facts: Facts, policy: Policy) -> list[str
 def _blind(lane: Lane, facts: Facts, policy: Policy) -> list[str]:
     seen, name = lane.seen, f"{lane.observer} on {lane.host} ({lane.label})"
     allowed = policy.hole_intervals * seen.interval + seen.latency_ms.get("max", 0.0) / 1000
-    outage = max((one.upper for one in seen.outages), default=0.0)
+    outage = max((one.upper for one in seen.outages if one.cause != Cause.OBSERVER), default=0.0)
     checks = (
         (not seen.ended, f"{name} did not end by itself, so its last moments are missing"),
         (not answers_in(seen.counts), f"{name} never got an answer, so it may have asked the wrong thing"),
@@ -193,7 +236,8 @@ def too_slow(lanes: Sequence[Lane], policy: Policy) -> list[str]:
 
 def baseline_failures(service: str, found: Iterable[Trouble]) -> int:
     """Return how many probes of a service's published endpoint failed before the upgrade began."""
-    return sum(one.failures for one in found if (one.service, one.where, one.phase) == (service, PUBLISHED, BEFORE))
+    mine = (one for one in found if one.service == service and one.where in FELT)
+    return sum(one.failures for one in mine if one.phase == BEFORE)
 
 
 def unplaced_failures(lanes: Sequence[Lane]) -> int:

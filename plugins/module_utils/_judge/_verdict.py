@@ -35,6 +35,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._fin
     trouble_of,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._outages import (
+    attributed,
     troubles,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import (
@@ -45,6 +46,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._pol
     Requirement,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._resources import tally
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._attribution import Cause
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory
 
 SCHEMA = 1
@@ -61,6 +63,7 @@ def judge_run(run: RunDirectory, policy: Policy | None = None, reader: Reader | 
 
 def judge(facts: Facts, policy: Policy) -> dict[str, Any]:
     """Return the results: verdict, claims, requirements, findings and all that a report draws."""
+    facts = attributed(facts)
     found = troubles(facts, policy)
     cases = [Case(service=one, facts=facts, policy=policy, troubles=found) for one in facts.services]
     given: Answers = {case.service: answers(case) for case in cases}
@@ -78,10 +81,10 @@ def judge(facts: Facts, policy: Policy) -> dict[str, Any]:
         "findings": told,
         "phases": [asdict(phase) for phase in facts.phases],
         "lanes": [_lane(lane) for lane in facts.lanes],
+        "performance": [one.as_record() for one in facts.performance],
         "releases": [asdict(span) for span in facts.spans],
         "mixed": {one: [asdict(window) for window in facts.timeline.mixed(one)] for one in facts.services},
         "validators": _validators(facts),
-        "performance": [one.as_record() for one in facts.performance],
         "resources": tally(facts.resources),
         "observers": [_observer(facts, watcher) for watcher in facts.watchers],
         "services": [_service(case) for case in cases],
@@ -251,17 +254,17 @@ def probes(counts: Mapping[str, int]) -> int:
 
 def _lane(lane: Lane) -> dict[str, Any]:
     seen, target = lane.seen, lane.seen.target
-    fields = ("begin", "end", "lower", "upper", "failures", "kinds", "detail")
+    fields = ("begin", "end", "lower", "upper", "failures", "kinds", "detail", "cause", "why")
     return {
         "observer": lane.observer,
         "host": lane.host,
         **{key: getattr(target, key) for key in ("name", "service", "via", "mode", "address")},
         **{key: getattr(seen, key) for key in ("begin", "end", "interval", "coverage", "longest_gap", "ended")},
         "published": lane.published,
+        "auth": lane.authenticated,
         "counts": dict(seen.counts),
         "probes": probes(seen.counts),
         "kept_resets": getattr(seen, "kept_resets", 0),
-        "auth": lane.authenticated,
         "latency_ms": dict(seen.latency_ms),
         "outages": [{key: getattr(outage, key) for key in fields} for outage in seen.outages],
     }
@@ -315,7 +318,7 @@ def _service(case: Case) -> dict[str, Any]:
     """Sum up one service's published endpoint since the upgrade began; times in seconds."""
     lanes, felt = case.published(), case.felt()
     worst = [one.worst.outage for one in felt]
-    survived = [one for one in case.troubles if (one.service, one.where) == (case.service, "instance")]
+    survived = [one for one in case.troubles if (one.service, one.cause) == (case.service, Cause.INSTANCE)]
     return {
         "name": case.service,
         "watched": bool(lanes),

@@ -51,6 +51,7 @@ def view(results: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> dic
         "shown": worth[:SHOWN],
         "folded": worth[SHOWN:],
         "notes": [one for one in results["findings"] if one["severity"] == "note"],
+        "survived": sum(one["kind"].startswith("failover.") for one in results["findings"]),
         "chart": chart(results, events),
         "checklists": [checklist(claim, results["requirements"]) for claim in results["claims"]],
         "validators": validators(results["validators"]),

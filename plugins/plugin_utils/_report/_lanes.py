@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._findings import is_deed
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._attribution import NOT_THE_CLOUD
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._words import clock, duration, number
 
 LEAST_WIDTH = 0.02  # percent; with its border, a mark is then seen at any scale
 MOST_SHAPES = 400  # of one row; more are merged into one that says how many
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400, 172800, 604800)
-MODES = {"icmp": "ping"}
+MODES = {"icmp": "ping", "stream": "held connection"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,8 +161,8 @@ def _task(scale: Scale, event: Mapping[str, Any]) -> Shape:
 
 def _capped(shapes: Sequence[Shape]) -> tuple[Shape, ...]:
     """Keep a page small: of too many plain shapes every n-th is drawn, of the others all."""
-    special = [one for one in shapes if one.kind not in ("task", "down", "blip", "survived")]
-    plain = [one for one in shapes if one.kind in ("task", "down", "blip", "survived")]
+    special = [one for one in shapes if one.kind not in ("task", "down", "blip", "away")]
+    plain = [one for one in shapes if one.kind in ("task", "down", "blip", "away")]
     if len(plain) <= MOST_SHAPES:
         return tuple(shapes)
     widest = sorted(plain, key=lambda one: (-one.width, one.a))[: MOST_SHAPES // 2]
@@ -196,15 +197,16 @@ def _outage(scale: Scale, outage: Mapping[str, Any], felt: bool) -> Shape:
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(outage["kinds"].items()))
     span = f"{outage['end'] - outage['begin']:.2f} s ({outage['lower']:.2f} to {outage['upper']:.2f} s)"
     text = f"{clock(outage['begin'])} {'one request failed' if blip else f'down {span}'}: {kinds}"
-    detail = f" - {outage['detail']}" if outage["detail"] else ""
-    kind = ("blip" if blip else "down") if felt else "survived"
+    detail = "".join(f" - {outage[key]}" for key in ("detail", "why") if outage[key])
+    kind = "lost" if outage["cause"] in NOT_THE_CLOUD else ("blip" if blip else "down") if felt else "away"
     return scale.shape(kind, outage["begin"], outage["end"], text + detail)
 
 
 def _total(lane: Mapping[str, Any], felt: bool) -> tuple[str, str]:
     """Return what a lane's end says: its outages, or how long an outage could have hidden."""
-    down = [one for one in lane["outages"] if one["failures"] > 1 or one["lower"] > 0]
-    blips = len(lane["outages"]) - len(down)
+    outages = [one for one in lane["outages"] if one["cause"] not in NOT_THE_CLOUD]
+    down = [one for one in outages if one["failures"] > 1 or one["lower"] > 0]
+    blips = len(outages) - len(down)
     words = []
     if down:
         words.append(f"{len(down)}\u00d7 {duration(sum(one['end'] - one['begin'] for one in down))}")

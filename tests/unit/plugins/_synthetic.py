@@ -34,6 +34,7 @@ class Target:
     via: str
     mode: str
     address: str
+    auth: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,25 @@ class Outage:
     failures: int
     kinds: dict[str, int]
     detail: str = ""
+    cause: str = "undetermined"
+    why: str = ""
+
+    @property
+    def begin_low(self) -> float:
+        """The bounds of its begin and end, as wide as those of its length."""
+        return self.begin - (self.upper - self.lower) / 4
+
+    @property
+    def begin_high(self) -> float:
+        return self.begin + (self.upper - self.lower) / 4
+
+    @property
+    def end_low(self) -> float:
+        return self.end - (self.upper - self.lower) / 4
+
+    @property
+    def end_high(self) -> float:
+        return self.end + (self.upper - self.lower) / 4
 
 
 @dataclass(frozen=True)
@@ -56,6 +76,7 @@ class Observation:
     counts: dict[str, int] = field(default_factory=lambda: {"up": 8300, "down": 0, "slow": 3, "void": 0})
     coverage: float = 1.0
     longest_gap: float = 0.163
+    gaps: tuple[tuple[float, float], ...] = ((T0 + 40, T0 + 40.163),)
     outages: tuple[Outage, ...] = ()
     latency_ms: dict[str, float] = field(default_factory=lambda: {"p50": 4.1, "p95": 9.8, "p99": 21.0, "max": 63.0})
     ended: bool = True
@@ -73,8 +94,9 @@ def outage(
 def down(observation: Observation, *outages: Outage) -> Observation:
     """The same observation with these outages."""
     counts = {**observation.counts, "down": sum(one.failures for one in outages)}
-    gap = max(one.upper for one in outages)
-    return replace(observation, outages=outages, counts=counts, longest_gap=max(observation.longest_gap, gap))
+    gaps = tuple((one.begin_low, one.end_high) for one in outages)
+    longest = max(observation.longest_gap, *(one.upper for one in outages))
+    return replace(observation, outages=outages, counts=counts, longest_gap=longest, gaps=(*observation.gaps, *gaps))
 
 
 def clean_lanes(services: tuple[str, ...] = SERVICES) -> list[Observation]:
@@ -99,7 +121,7 @@ def clean_guest() -> list[Observation]:
 
 @dataclass
 class Synthetic:
-    """A run directory, and the observations that its reader gives back by observer and host."""
+    """A run directory, and the observations that its reader gives back, by ``observer`` or by ``observer/host``."""
 
     run: RunDirectory
     samples: dict[str, list[Observation]]
@@ -108,7 +130,8 @@ class Synthetic:
         """Stand for the sampler's reader; an observer named ``broken`` cannot be read."""
         if path.name == "broken":
             raise ValueError("not a log")
-        return self.samples.get(path.parent.name, [])
+        observer = path.parent.name
+        return self.samples.get(f"{observer}/{path.name}", self.samples.get(observer, []))
 
     def lose(self, service: str, *outages: Outage, via: str = "public", mode: str | None = None) -> None:
         """Put outages into a service's lanes."""

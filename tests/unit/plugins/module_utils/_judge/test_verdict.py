@@ -152,6 +152,96 @@ def test_instance_away_is_a_survived_failover(run: made.Synthetic) -> None:
     assert {one["severity"] for one in notes} == {"note"}
 
 
+def test_instance_away_unseen_by_users_is_no_survived_failover(run: made.Synthetic) -> None:
+    """While the published endpoint was not sampled, nobody knows whether users felt that an instance was away."""
+    hole = (made.UPGRADE - 1, made.AFTER)
+    run.samples["api_uptime"] = [
+        replace(one, gaps=(*one.gaps, hole)) if one.target.via == "public" else one for one in run.samples["api_uptime"]
+    ]
+    results = judged(run)
+    instances = [one for one in results["findings"] if one["id"].startswith("INS")]
+
+    assert {one["kind"] for one in instances} == {"instance.refused"}
+    assert {one["cause"] for one in instances} == {"undetermined"}
+    assert {one["survived_failovers"] for one in results["services"]} == {0}
+
+
+def test_cause_of_an_outage_is_told_with_its_evidence(run: made.Synthetic) -> None:
+    """An outage of the endpoint while both instances answered is the load balancer's, in finding and lane."""
+    run.lose("nova", made.outage(made.UPGRADE + 20, 2.0, "http_5xx_haproxy"))
+    results = judged(run)
+    finding = results["findings"][0]
+    (outage,) = next(one["outages"] for one in results["lanes"] if one["published"] and one["service"] == "nova")
+
+    assert (finding["severity"], finding["cause"], outage["cause"]) == ("fail", "load_balancer", "load_balancer")
+    assert "nova control1" in finding["what"]
+    assert "nova control2" in outage["why"]
+    assert "load balancer itself" in finding["hint"]
+
+
+def test_cause_is_that_of_the_longest(run: made.Synthetic) -> None:
+    """A short failure near a long outage does not lend it its cause."""
+    run.lose("nova", made.outage(made.UPGRADE + 20, 2.0), made.outage(made.UPGRADE + 24, 0.5, "reset"), mode="kept")
+    run.lose("nova", made.outage(made.UPGRADE + 20, 2.0), mode="new")
+    for host in ("control1", "control2"):
+        run.lose("nova", made.outage(made.UPGRADE + 20, 2.0), via=host)
+    finding = judged(run)["findings"][0]
+
+    assert (finding["id"], finding["cause"]) == ("OUT-1", "all_instances")
+
+
+def second_host(run: made.Synthetic) -> None:
+    """The same was watched from another host, and all was well."""
+    for observer in ("api_uptime", "data_plane"):
+        made.heartbeat(run.run, observer, "gateway")
+        run.samples[f"{observer}/gateway"] = list(run.samples[observer])
+
+
+def test_path_of_one_host_is_not_the_clouds(run: made.Synthetic) -> None:
+    """What one host could not reach while another one did is told, and held against no service."""
+    second_host(run)
+    cut = made.outage(made.UPGRADE + 20, 2.0, "connect_timeout")
+    run.lose("nova", cut, mode="new")
+    results = judged(run)
+    told = [one for one in results["findings"] if one["severity"] != "note"]
+
+    assert [(one["id"], one["kind"], one["severity"]) for one in told] == [
+        ("OBS-1", "observer.connect_timeout", "warning")
+    ]
+    assert "gateway" in told[0]["what"]
+    assert (results_of(results, "nova")["Z2"], results_of(results, "nova")["Z3"]) == ("PASS", "PASS")
+
+
+def test_observer_that_was_cut_off_proves_nothing(run: made.Synthetic) -> None:
+    """When nothing at all answered one host, servers included, the time was not observed: neither good nor bad."""
+    for observer, kind in (("api_uptime", "connect_timeout"), ("data_plane", "no_reply")):
+        cut = made.outage(made.UPGRADE + 20, 4.0, kind)
+        run.samples[observer] = [
+            made.down(one, *sorted([*one.outages, cut], key=lambda outage: outage.begin))
+            for one in run.samples[observer]
+        ]
+    results = judged(run)
+    told = [one for one in results["findings"] if one["severity"] != "note"]
+
+    assert [one["id"] for one in told] == ["OBS-1"]
+    assert told[0]["cause"] == "observer"
+    assert {results_of(results, "nova")[one] for one in ("Z2", "C2")} == {"NOT PROVEN"}
+    assert results["verdict"] == "inconclusive"
+
+
+def test_refused_token_is_keystones(run: made.Synthetic) -> None:
+    """Requests that fail for their token only are held against keystone, whoever answered them."""
+    plain = next(one for one in run.samples["api_uptime"] if one.target.service == "nova" and one.target.mode == "new")
+    token = replace(plain, target=replace(plain.target, auth=True))
+    run.samples["api_uptime"].append(made.down(token, made.outage(made.UPGRADE + 20, 2.0, "unauthorized")))
+    results = judged(run)
+    (finding,) = (one for one in results["findings"] if one["severity"] == "fail")
+
+    assert (finding["id"], finding["service"], finding["cause"]) == ("TOK-1", "keystone", "token")
+    assert results_of(results, "keystone")["Z3"] == "FAIL"
+    assert results_of(results, "nova")["Z3"] == "PASS"
+
+
 def test_failures_before_the_upgrade_are_not_its_own(run: made.Synthetic) -> None:
     """An outage of the baseline is a warning, and takes the strict proof away without contradicting it."""
     run.lose("glance", made.outage(made.BEFORE + 50, 3.0))

@@ -83,9 +83,28 @@ def test_every_outage_is_drawn(run: made.Synthetic) -> None:
     run.lose("glance", made.outage(made.UPGRADE + 100, 0.0, failures=1))
     text = page(run)
 
-    assert [chart_shapes(text, kind) for kind in ("down", "blip", "survived")] == [4, 2, 10]
+    assert [chart_shapes(text, kind) for kind in ("down", "blip", "away")] == [4, 2, 10]
     assert text.count("s release old") == 14
     assert text.count("s release new") == 14
+
+
+def test_what_the_observer_missed_is_no_outage_of_the_cloud(run: made.Synthetic) -> None:
+    """Times in which the observer's own path was cut are drawn as unknown, and counted as no outage."""
+    for observer in ("api_uptime", "data_plane"):
+        made.heartbeat(run.run, observer, "gateway")
+        run.samples[f"{observer}/gateway"] = list(run.samples[observer])
+    run.lose("nova", made.outage(made.UPGRADE + 30, 2.0, "connect_timeout"))
+    text = page(run)
+
+    assert [chart_shapes(text, kind) for kind in ("down", "lost")] == [0, 2]
+    assert "answered: the path from localhost failed" in text
+
+
+def test_instances_away_are_counted_apart_from_survived_failovers(run: made.Synthetic) -> None:
+    """Only what is proved not to have been felt is called survived."""
+    run.lose("nova", made.outage(made.UPGRADE + 300, 60.0))
+
+    assert "10 times an instance was away; 9 of them are survived failovers" in page(run)
 
 
 def test_short_outage_stays_visible(run: made.Synthetic) -> None:
