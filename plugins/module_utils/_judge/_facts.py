@@ -41,7 +41,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import
 PERFORMANCE = "service_performance"
 SAMPLED = ("api_uptime", "data_plane", PERFORMANCE)  # observers whose logs the sampler reads
 OUTAGES = ("api_uptime", "data_plane")  # those whose outages count
-OUTAGES = ("api_uptime", "data_plane")  # those whose outages count
 RELEASES = "release_version"
 BEFORE, UPGRADE, AFTER = "before", "upgrade", "after"
 SLOW = 1.0  # seconds: in how many seconds answers took longer is told
@@ -109,6 +108,11 @@ class Lane:
     seen: Observation
 
     @property
+    def authenticated(self) -> bool:
+        """Whether it was asked with a token, so that more than the service itself had to work."""
+        return bool(getattr(self.seen.target, "auth", False))
+
+    @property
     def published(self) -> bool:
         """Whether this is the endpoint that users have, asked without a token, and not one instance behind it."""
         return self.seen.target.via == "public" and not self.authenticated
@@ -117,12 +121,8 @@ class Lane:
     def label(self) -> str:
         """How a sentence names this lane."""
         connection = "ping" if self.seen.target.mode == "icmp" else f"{self.seen.target.mode} connection"
+        connection += " with a token" if self.authenticated else ""
         return f"{self.seen.target.via}, {connection}" if self.seen.target.via else connection
-    @property
-    def authenticated(self) -> bool:
-        """Whether it was asked with a token, so that more than the service itself had to work."""
-        return bool(getattr(self.seen.target, "auth", False))
-
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +132,6 @@ class Watcher:
     observer: str
     host: str
     state: str
-        connection += " with a token" if self.authenticated else ""
     last_seen: float | None
     trouble: str = ""
     status: dict[str, Any] = field(default_factory=dict)
@@ -160,6 +159,7 @@ class Facts:
     watchers: tuple[Watcher, ...] = ()
     spans: tuple[Span, ...] = ()
     unreadable: Mapping[str, int] = field(default_factory=dict)
+    performance: tuple[Measured, ...] = ()
 
     def phase(self, name: str) -> Phase | None:
         """Return the phase of this name, from its first begin to its last end, or None.
@@ -170,11 +170,16 @@ class Facts:
         parts = [one for one in self.phases if (one.name == name if name in others else one.name not in others)]
         return Phase(name=name, begin=parts[0].begin, end=parts[-1].end) if parts else None
 
-    performance: tuple[Measured, ...] = ()
     def phase_at(self, moment: float) -> str:
         """Return the name of the phase in which a moment lies, or an empty text."""
         names = [phase.name for phase in self.phases if phase.begin <= moment]
         return names[-1] if names else ""
+
+    def spans_of_phases(self, now: float = 0.0) -> list[tuple[str, float, float]]:
+        """Return name, begin and end of the phases before, upgrade and after; an open one ends now or when last seen."""
+        last = max((lane.seen.end for lane in self.lanes), default=now)
+        found = [(name, self.phase(name)) for name in (BEFORE, UPGRADE, AFTER)]
+        return [(name, one.begin, last if one.end is None else one.end) for name, one in found if one]
 
     @property
     def timeline(self) -> Timeline:
@@ -186,12 +191,6 @@ class Facts:
         """The services under test: those the run names, else all that anything was recorded of."""
         named = self.run.get("services") or []
         seen = {lane.seen.target.service for lane in self.lanes if lane.observer == "api_uptime"}
-    def spans_of_phases(self) -> list[tuple[str, float, float]]:
-        """Return name, begin and end of the phases before, upgrade and after; an open one ends with what was seen."""
-        last = max((lane.seen.end for lane in self.lanes), default=0.0)
-        found = [(name, self.phase(name)) for name in (BEFORE, UPGRADE, AFTER)]
-        return [(name, one.begin, last if one.end is None else one.end) for name, one in found if one]
-
         seen |= {outcome.service for outcome in self.outcomes} | {span.service for span in self.spans}
         return tuple(dict.fromkeys(named)) or tuple(sorted(seen - {""}))
 
@@ -217,6 +216,7 @@ def load(run: RunDirectory, reader: Reader | None = None) -> Facts:
         spans=tuple(spans),
         unreadable={name: count for name in names if (count := run.unreadable(name))},
     )
+    return replace(facts, performance=tuple(_performance(run.path / "samples" / PERFORMANCE, facts)))
 
 
 def phases_of(events: Iterable[Mapping[str, Any]]) -> tuple[Phase, ...]:
@@ -227,7 +227,6 @@ def phases_of(events: Iterable[Mapping[str, Any]]) -> tuple[Phase, ...]:
     return tuple(Phase(name=name, begin=begin, end=end) for (name, begin), end in paired if name != LAST_PHASE)
 
 
-    return replace(facts, performance=tuple(_performance(run.path / "samples" / PERFORMANCE, facts)))
 def _moment(record: Mapping[str, Any]) -> float:
     value = record.get("time")
     return float(value) if isinstance(value, (int, float)) else 0.0
@@ -256,6 +255,15 @@ def _read_one(path: Path, reader: Reader) -> tuple[Sequence[Any], str]:
         return (), f"its log could not be read: {error}"
 
 
+def _performance(folder: Path, facts: Facts) -> list[Measured]:
+    windows = windows_of(facts.spans_of_phases())
+    found: list[Measured] = []
+    for path in _folders(folder):
+        with suppress(Exception):  # that its log cannot be read is told with its observations
+            found += measured_of(path.name, compare(read_seconds(path), windows, SLOW))
+    return found
+
+
 def _watcher(observer: str, path: Path, trouble: str = "") -> Watcher:
     try:
         status = json.loads((path / "status.json").read_bytes())
@@ -266,15 +274,6 @@ def _watcher(observer: str, path: Path, trouble: str = "") -> Watcher:
     return Watcher(
         observer=observer,
         host=path.name,
-def _performance(folder: Path, facts: Facts) -> list[Measured]:
-    windows = windows_of(facts.spans_of_phases())
-    found: list[Measured] = []
-    for path in _folders(folder):
-        with suppress(Exception):  # that its log cannot be read is told with its observations
-            found += measured_of(path.name, compare(read_seconds(path), windows, SLOW))
-    return found
-
-
         state=str(status.get("state", "unknown")),
         last_seen=float(seen) if isinstance(seen, (int, float)) else None,
         trouble=trouble,
