@@ -30,7 +30,10 @@ MOST_GAPS = 100
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Span:
-    """One outage. ``recovered`` is False when no up window was seen after it, ``preceded`` when none before it."""
+    """One outage. ``preceded`` is False when no up window was seen before it.
+
+    recovery: the begin of the first up window after it, whose end is ``end_high``; None when there was none.
+    """
 
     begin_low: int
     begin_high: int
@@ -40,7 +43,12 @@ class Span:
     failures: int
     kinds: dict[int, int]
     preceded: bool
-    recovered: bool
+    recovery: int | None
+
+    @property
+    def recovered(self) -> bool:
+        """An up window was seen after it."""
+        return self.recovery is not None
 
     @property
     def upper(self) -> int:
@@ -70,6 +78,7 @@ class _Group:
     failures: int = 0
     kinds: dict[int, int] = field(default_factory=dict)
     limit: int | None = None
+    recovery: int | None = None
     proof: int | None = None
     begin_low: int | None = None
     settled: bool = False
@@ -137,6 +146,7 @@ class Sweep:
         """An up window while an outage is not settled: it may end it, and later settles it."""
         if group.limit is None and begin >= group.first_end:
             group.limit = end
+            group.recovery = begin
         if group.proof is None and begin >= group.last_end:
             group.proof = end
         if group.proof is not None and group.proof <= end - self.horizon:
@@ -212,7 +222,7 @@ class Sweep:
                 failures=group.failures,
                 kinds=group.kinds,
                 preceded=group.begin_low is not None,
-                recovered=group.limit is not None,
+                recovery=group.recovery,
             )
         )
 

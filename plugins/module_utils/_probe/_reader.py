@@ -19,7 +19,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._blo
     Kept,
     LaneBlock,
     LaneKey,
-    Latencies,
     Run,
     horizon_of,
     lane_key,
@@ -273,12 +272,8 @@ class _OwnHost:
         self.unfit: list[tuple[int, int]] = []
 
     def take(self, block: Block, number: int, shift: int) -> None:
-        """The canary's lane of a block; a second with a late answer is unfit as a whole."""
+        """The canary's late answers in a block: they are never plainly good."""
         found = []
-        for part in block.lanes:
-            if part.number == number:
-                late = (second.second for second in part.seconds if _is_late(second.sent()))
-                found += [(second * SECOND, (second + 1) * SECOND) for second in late]
         for kept in block.kept:
             owner, kind, _flags, _status, _late, sent, window, *_phases = kept.sample
             if owner == number and (kind == Kind.TIMEOUT or (kind == Kind.UP and window * 1000 > PATIENCE)):
@@ -293,10 +288,6 @@ class _OwnHost:
             self.unfit[-1] = (before[0], max(before[1], end))
         else:
             self.unfit.append((begin, end))
-
-
-def _is_late(latencies: Latencies | None) -> bool:
-    return latencies is not None and latencies.maximum * 1000 > PATIENCE
 
 
 class _Reader:
@@ -385,9 +376,7 @@ class _Reader:
         )
 
     def _outage(self, span: Span, sign: int | None) -> Outage:
-        begin, end = span.point
-        if sign is not None:
-            begin, end = sign, max(sign, end)
+        begin, end = guess(span, sign)
         kinds = {Kind(kind).name.lower(): count for kind, count in sorted(span.kinds.items())}
         return Outage(
             begin=self._time.wall(begin),
@@ -403,6 +392,18 @@ class _Reader:
             end_low=self._time.wall(span.end_low),
             end_high=self._time.wall(span.end_high),
         )
+
+
+def guess(span: Span, sign: int | None) -> tuple[int, int]:
+    """The best guess for begin and end, knowing when the target closed a connection, if it did.
+
+    A request is refused or let in when it is sent, however long the answer then takes.
+    """
+    begin, end = span.point
+    if span.recovery is not None and not CONNECTION_LOST.isdisjoint(span.kinds):
+        end = (span.end_low + max(span.end_low, span.recovery)) // 2
+    begin = begin if sign is None else sign
+    return begin, max(begin, end)
 
 
 def describe(span: Span, kinds: dict[str, int]) -> str:
