@@ -10,8 +10,9 @@ is ever lost: a sample is acknowledged once the write of its turn has returned, 
 kill does not reach. Segments are made tiny there, so that kills meet their closing and their compaction, too.
 
 Prints one line of JSON, all numbers: false_outages, slow, samples_lost, samples_invented, unreadable_logs and unsaid
-(trouble of which the heartbeat said nothing, or which did not pass with its cause), which should all be 0; clock_step
-(1: it was stepped, 0: not allowed), kills, stops, and the void samples of each trouble, which should not be 0.
+(trouble of which the heartbeat said nothing, or which did not pass with its cause) and died (observers that did not
+live to their end), which should all be 0; clock_step (1: it was stepped, 0: not allowed), kills, stops, the greatest
+latency while it was stopped again and again (ms), and the void samples of each trouble, which should not be 0.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._rea
 )
 from ansible_collections.openstack.upgrade_test.tests.benchmarks.haproxy_events import Backend, wait_for
 
-ALL_ZERO = ("false_outages", "samples_lost", "slow", "samples_invented", "unreadable_logs", "unsaid")
+ALL_ZERO = ("false_outages", "samples_lost", "slow", "samples_invented", "unreadable_logs", "unsaid", "died")
 RATE = 100
 WORKERS = os.cpu_count() or 1
 STOP = 0.5
@@ -68,6 +69,8 @@ TINY_SEGMENT = 1500
 """Bytes of a segment of those that are killed: half a dozen in a life."""
 SHORT_SECOND = 10_000_000
 """Nanoseconds between two of their heartbeats, which are what makes the compactor work."""
+LITTLE = 4096
+"""Bytes that a file may have where no disk can be filled; the log soon has more, the heartbeat has not."""
 DISK = 2 * 1024 * 1024
 """Bytes of the disk that is filled."""
 
@@ -95,6 +98,7 @@ def observed(directory: Path, port: int, figures: Counter[str]) -> Iterator[int]
     finally:
         (directory / "stop").touch()
         process.join()
+    figures["died"] += process.exitcode != 0
     observations = read_observations(directory)
     judge(observations, figures)
     last = (read_status(directory) or {})["counts"]
@@ -107,7 +111,7 @@ def judge(observations: list[Observation], figures: Counter[str]) -> None:
         figures["false_outages"] += len(observation.outages)
         figures["slow"] += observation.counts["slow"]
         if observation.outages or observation.counts["slow"]:
-            print(observation, file=sys.stderr)
+            print(observation.target, observation.counts, observation.outages, file=sys.stderr)
 
 
 def total(observations: list[Observation]) -> Counter[str]:
@@ -134,6 +138,7 @@ def stopped(folder: Path, port: int, stops: int, source: random.Random) -> Count
             time.sleep(source.uniform(0.2, 0.4))
     observations = read_observations(directory)
     figures["stopped_void"] = total(observations)["void"]
+    figures["stopped_max_ms"] = round(max(observation.latency_ms["max"] for observation in observations))
     return figures
 
 
@@ -351,7 +356,7 @@ def limited(pid: int, what: int, limit: int) -> Iterator[None]:
 def full(pid: int, disk: Path | None) -> Iterator[None]:
     """There is no room for a further byte of the log."""
     if disk is None:
-        with limited(pid, resource.RLIMIT_FSIZE, 0):
+        with limited(pid, resource.RLIMIT_FSIZE, LITTLE):
             yield
         return
     fill(disk / "filler")
