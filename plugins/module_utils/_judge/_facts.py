@@ -176,7 +176,7 @@ class Facts:
         return names[-1] if names else ""
 
     def spans_of_phases(self, now: float = 0.0) -> list[tuple[str, float, float]]:
-        """Return name, begin and end of the phases before, upgrade and after; an open one ends now or when last seen."""
+        """Return name, begin, end of the phases before, upgrade and after; an open one ends when last seen, or now."""
         last = max((lane.seen.end for lane in self.lanes), default=now)
         found = [(name, self.phase(name)) for name in (BEFORE, UPGRADE, AFTER)]
         return [(name, one.begin, last if one.end is None else one.end) for name, one in found if one]
