@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._canary import PATIENCE
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._histogram import buckets_of
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log import (
     BASE,
@@ -230,6 +231,7 @@ class _Gather:
         self._slow = int(record["slow_after"] * SECOND) // 1000
         self._lanes = [_Lane(lane_key(entry), Proofs(begin, self._horizon)) for entry in record["lanes"]]
         self._own: list[tuple[int, int, int]] = []
+        self._own_slow = min(self._slow, PATIENCE // 1000)
         # The lists stay the same, so that a sample is taken with one call.
         self._takers = [lane.good.append for lane in self._lanes]
         self._base = self._last = self._began = begin
@@ -249,8 +251,10 @@ class _Gather:
                 self._keep(base, sample)
             elif number < len(takers):
                 takers[number]((base + sent * 1000, window, late))
-            else:
+            elif window <= self._own_slow:
                 self._own.append((base + sent * 1000, window, late))
+            else:
+                self._keep(base, sample)
 
     def _keep(self, base: int, sample: Sample) -> None:
         """What is not plainly good, and the evidence in it."""

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log import LogWriter
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._observer import identity
 from ansible_collections.openstack.upgrade_test.plugins.modules import observer
 
@@ -74,3 +75,34 @@ def test_folder_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
 
     assert run(capsys, directory=missing)["observer"]["state"] == "lost"
     assert run(capsys, directory=missing, state="stopped")["msg"].startswith("directory: ")
+
+
+def recorded(directory: Path) -> None:
+    """A log of one lane without any sample."""
+    lane = {"name": "a", "service": "s", "via": "public", "mode": "new", "rate": 1.0, "address": "a:1"}
+    writer = LogWriter(directory)
+    writer.write_run(
+        {"boot_id": "b", "clocks": [1, 10**18, 0], "timeout": 1.0, "slow_after": 1.0, "lanes": [lane]},
+    )
+    writer.close()
+
+
+def test_export(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The log is written to dest as lines of JSON; in check mode nothing is."""
+    recorded(tmp_path)
+    dest = tmp_path / "out.jsonl"
+    options = {"directory": str(tmp_path), "state": "exported", "dest": str(dest)}
+    checked = run(capsys, **options, _ansible_check_mode=True)
+    written = dest.exists()
+    result = run(capsys, **options)
+
+    assert (checked["changed"], written, result["changed"]) == (True, False, True)
+    assert json.loads(dest.read_text())["kind"] == "run"
+
+
+def test_export_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Mistakes name their option."""
+    missing = run(capsys, directory=str(tmp_path), state="exported", dest=str(tmp_path / "out.jsonl"))
+
+    assert "directory: " in missing["msg"]
+    assert "dest" in run(capsys, directory=str(tmp_path), state="exported")["msg"]

@@ -106,7 +106,7 @@ class Story:
         if not killed:
             writer.write_end({"sent_until": end})
         writer.close()
-        return end + int(TIMEOUT * SECOND)
+        return end + int(TIMEOUT * SECOND) + SECOND
 
     def records(self, begin: int, end: int) -> Iterator[tuple[int, tuple[int, ...]]]:
         """(when it was written, sample) of all probes; the third lane is the observer's own."""
