@@ -13,7 +13,7 @@ author:
   - The openstack.upgrade_test contributors (@openstack)
 description:
   - Sends ICMP echoes, and optionally TCP connects and HTTP requests, to addresses of servers on a fixed schedule, and
-    records each of them.
+    records each of them. One connection can be held open throughout, to see whether it survives.
   - From these it finds outages, each with a lower and an upper bound of its length that the probes prove.
   - ICMP needs root on the observing host, or its group inside the sysctl C(net.ipv4.ping_group_range).
 options:
@@ -21,7 +21,13 @@ options:
     description:
       - What to observe. Each is a dictionary with the keys C(name) and C(address) (sent ICMP echoes), and optionally
         C(service), C(via),
-        C(tcp_port) (a port of the address to connect to), C(url) (sent GET requests) and C(expect).
+        C(tcp_port) (a port of the address to connect to), C(url) (sent GET requests, each over a new connection),
+        C(stream) and C(expect).
+      - 'C(stream) names what one TCP connection is held open to for the whole run: C(http://host:port/path) is sent GET
+        requests, C(echo://host:port) lines that the service must send back. When the connection ends without having been
+        announced by HTTP, that is an outage of the kind C(flow_broken); it is then opened again, and RV(ignore:kept_resets)
+        counts how often. Through an outage it is kept, as TCP may recover; after 60 seconds of silence it is given up. A
+        service that closes the connection after each response is recorded as void: there is no flow that could survive.'
       - 'C(expect) is a dictionary with C(status), a list of the HTTP statuses that count as up
         (default: all 2xx and 3xx), and C(body), a text that
         the response must contain.'
@@ -48,6 +54,7 @@ EXAMPLES = r"""
         address: 203.0.113.17
         tcp_port: 22
         url: http://203.0.113.17/
+        stream: http://203.0.113.17/
     duration: 14000
   async: 14400
   poll: 0
@@ -112,6 +119,10 @@ observations:
         - Each with the best guess of its RV(ignore:begin) and RV(ignore:end), the shortest (RV(ignore:lower)) and
           longest (RV(ignore:upper)) time
           in seconds that it can have lasted, the number and the kinds of failures, and a sentence.
+        - RV(ignore:cause) is what it comes from, by what all other lanes saw at the same time, and RV(ignore:why) the
+          sentence with the evidence. It is V(undetermined) where the evidence does not tell. The causes are V(observer),
+          V(observer_path), V(load_balancer), V(one_instance) (a survived failover), V(all_instances), V(no_eviction),
+          V(connection_draining), V(flow_state), V(token), V(no_first_byte) and V(syn_lost).
         - At most 50; the log keeps them all.
       type: list
       elements: dict

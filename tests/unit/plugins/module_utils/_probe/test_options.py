@@ -130,6 +130,25 @@ def test_bad_target(target: Any, message: str) -> None:
     assert ":p@" not in str(caught.value)
 
 
+def test_stream() -> None:
+    """A kept connection is one lane more: of HTTP, or of a service that sends back what it is sent."""
+    base = {"name": "a", "address": "127.0.0.1"}
+    _icmp, page = data_lanes([{**base, "stream": "http://127.0.0.1:8080/x"}], 5)
+    _icmp, echo = data_lanes([{**base, "stream": "echo://[::1]:7"}], 5)
+
+    assert (page.mode, page.path, page.address, page.echo) == ("stream", "/x", "127.0.0.1:8080", False)
+    assert (echo.mode, echo.address, echo.echo) == ("stream", "[::1]:7", True)
+
+
+@pytest.mark.parametrize("text", ["https://127.0.0.1/", "echo://127.0.0.1", "127.0.0.1:7", "echo://127.0.0.1:99999"])
+def test_bad_stream(text: str) -> None:
+    """What a connection cannot be held open to is refused, with what would be right."""
+    with pytest.raises(ProbeError) as caught:
+        data_lanes([{"name": "a", "address": "127.0.0.1", "stream": text}], 5)
+
+    assert str(caught.value).startswith("targets[0].stream: must be like http://host:port/path or echo://host:port")
+
+
 @pytest.mark.parametrize("port", [0, 65536, "ssh", True])
 def test_bad_port(port: Any) -> None:
     """A port is a number from 1 to 65535."""
