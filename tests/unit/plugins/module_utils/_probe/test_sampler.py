@@ -64,6 +64,29 @@ def test_healthy_server_has_no_outage(server: Any, sample: Any) -> None:
     assert kept.latency_ms["p50"] < new.latency_ms["p50"]
 
 
+def test_closed_connection_says_when_a_listener_died(server: Any, sample: Any) -> None:
+    """At a low rate, a listener's death is put to the moment at which it closed its connections."""
+    died: list[float] = []
+
+    def story() -> None:
+        seen(server, 20)()
+        until(lambda: bool(server.connections))
+        died.append(time.time())
+        server.stop_listening()
+        died.append(time.time())
+        time.sleep(0.05)
+        server.listen_again()
+        seen(server, 20)()
+
+    for observation in sample(lanes(server.url, rate=10), story):
+        (outage,) = observation.outages
+
+        assert outage.signed
+        assert died[0] <= outage.begin <= died[1] + 0.02
+        assert outage.begin_low <= outage.begin <= outage.begin_high
+        assert observation.counts["void"] == 0
+
+
 @pytest.mark.parametrize(
     ("failure", "kind"),
     [("unavailable", "http_5xx_service"), ("reset", "reset")],
