@@ -332,7 +332,7 @@ class _Out:
 
     def deflated(self) -> bytes:
         """All of them."""
-        return zlib.compress(b"".join(self._parts), 9)
+        return zlib.compress(b"".join(self._parts))
 
 
 class _In:
