@@ -280,6 +280,26 @@ def test_limit_gives_up_the_oldest_latencies_first(tmp_path: Path) -> None:
     assert found.latency_ms["p50"] == pytest.approx(before.latency_ms["p50"], rel=0.2)
 
 
+def test_limit_keeps_what_the_observer_is_blamed_for(tmp_path: Path) -> None:
+    """That the observer's own host was slow, and not the target, is still known when latencies were given up."""
+    writer = LogWriter(tmp_path)
+    clocks = [SECOND, OFFSET, 0]
+    writer.write_run({"boot_id": "b", "clocks": clocks, "timeout": 1.0, "slow_after": 1.0, "lanes": [LANE]})
+    for slot in range(60):
+        lane = (Kind.TIMEOUT, 1_000_000) if slot == 30 else (Kind.UP, 2000)
+        canary = (Kind.UP, 400_000 if 20 <= slot < 40 else 100)
+        for number, (kind, window) in enumerate([lane, canary]):
+            packed = SAMPLE.pack(number, kind, 0, 0, 0, -window, window, 0, 0, 0)
+            writer.write_samples(3 * SECOND + slot * SECOND // 10, [packed])
+    writer.write_end({"sent_until": 9 * SECOND})
+    writer.close()
+    before = read(tmp_path)
+    Housekeeping(tmp_path, 1).tidy(writer.number + 1)
+
+    assert [outage.cause for outage in before.outages] == ["observer"]
+    assert read(tmp_path).outages == before.outages
+
+
 def test_limit_that_cannot_be_held_keeps_all_failures(tmp_path: Path) -> None:
     """When nothing is left to give up, what proves outages is still there."""
     writer = write(tmp_path, seconds=60, segment=10)
