@@ -22,6 +22,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._fac
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import Policy
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._attribution import (
+    KEYSTONE,
     NOT_THE_CLOUD,
     Cause,
     with_causes,
@@ -30,7 +31,9 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._att
 
 PUBLISHED, TOKEN, INSTANCE, GUEST, OBSERVER = "published", "token", "instance", "guest", "observer"
 FELT = (PUBLISHED, TOKEN)
-KEYSTONE = "keystone"
+
+Place = tuple[str, str, str]
+"""Whose trouble, where it was felt, in which part."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +129,7 @@ def attributed(facts: Facts) -> Facts:
 
 def troubles(facts: Facts, policy: Policy) -> list[Trouble]:
     """Return every trouble, in the order in which they began."""
-    groups: dict[tuple[str, str, str], list[Hit]] = {}
+    groups: dict[Place, list[Hit]] = {}
     for lane in facts.lanes:
         if lane.observer in OUTAGES:
             for outage in lane.seen.outages:
@@ -138,13 +141,13 @@ def troubles(facts: Facts, policy: Policy) -> list[Trouble]:
             phase=facts.phase_at(min(hit.outage.begin for hit in hits)),
             hits=tuple(sorted(hits, key=_longest_first)),
         )
-        for (service, where, _part), all_hits in groups.items()
+        for (service, where, _part), all_hits in _folded(groups, policy.same_cause).items()
         for hits in _clusters(all_hits, policy.same_cause)
     ]
     return sorted(found, key=lambda trouble: (trouble.begin, trouble.service, trouble.where, trouble.worst.lane.label))
 
 
-def _place(lane: Lane, outage: Outage, facts: Facts) -> tuple[str, str, str]:
+def _place(lane: Lane, outage: Outage, facts: Facts) -> Place:
     """Return whose trouble an outage is, where it was felt, and in which part."""
     target = lane.seen.target
     if outage.cause in NOT_THE_CLOUD:
@@ -158,8 +161,25 @@ def _place(lane: Lane, outage: Outage, facts: Facts) -> tuple[str, str, str]:
     return KEYSTONE if outage.cause == Cause.TOKEN and KEYSTONE in facts.services else target.service, TOKEN, ""
 
 
-def _longest_first(hit: Hit) -> tuple[float, float, str]:
-    return hit.outage.begin - hit.outage.end, hit.outage.begin, hit.lane.label
+def _folded(groups: Mapping[Place, list[Hit]], near: float) -> dict[Place, list[Hit]]:
+    """Tell one event once: what failed with a token while the endpoint was out without one belongs to that."""
+    folded: dict[Place, list[Hit]] = {}
+    for place, hits in groups.items():
+        service, where, part = place
+        plain = groups.get((service, PUBLISHED, ""), []) if where == TOKEN else []
+        for hit in hits:
+            same = any(_meet(hit.outage, one.outage, near) for one in plain)
+            folded.setdefault((service, PUBLISHED, "") if same else (service, where, part), []).append(hit)
+    return folded
+
+
+def _meet(one: Outage, other: Outage, near: float) -> bool:
+    return one.begin <= other.end + near and other.begin <= one.end + near
+
+
+def _longest_first(hit: Hit) -> tuple[bool, float, float, str]:
+    # Those without a token come first: more of them are asked, so their bounds are closer.
+    return hit.lane.authenticated, hit.outage.begin - hit.outage.end, hit.outage.begin, hit.lane.label
 
 
 def _clusters(hits: Iterable[Hit], near: float) -> list[list[Hit]]:

@@ -24,6 +24,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import UNANSWERED
 
+KEYSTONE = "keystone"
+"""The service without which no other one can accept a token."""
 PUBLISHED = "public"
 """How a target names the endpoint that users have; any other name is that of an instance."""
 GUEST_MODES = frozenset({"icmp", "tcp", "http", "stream"})
@@ -225,6 +227,10 @@ class Scene:
             if not lane.auth and not lane.guest:
                 self.plain[lane.host, lane.service].append(lane)
 
+    def keystone(self, host: str) -> list[Lane]:
+        """The published endpoint of Keystone as a host sees it, with and without a token."""
+        return [one for one in self.lanes if (one.host, one.service) == (host, KEYSTONE) and one.published]
+
 
 Rule = Callable[[Case], Attribution | None]
 Seen = TypeVar("Seen", bound=Any)
@@ -317,21 +323,27 @@ def _path(case: Case) -> Attribution | None:
 
 def _token(case: Case) -> Attribution | None:
     """Only what needs a token failed."""
-    lane = case.lane
+    lane, outage = case.lane, case.outage
     if not lane.auth:
         return None
     plain = case.scene.plain[lane.host, lane.service]
-    siblings = [one for one in plain if (one.via, one.mode) == (lane.via, lane.mode)]
-    states = case.sort(siblings)
-    if states[State.BAD]:
+    # The requests are few and their failures short: answers around one are enough, if none near it failed.
+    siblings = [(one, one.state(outage, around=True)) for one in plain if (one.via, one.mode) == (lane.via, lane.mode)]
+    if any(state is State.BAD for _one, state in siblings):
         return None
     if case.kinds <= {"unauthorized"}:
         return Attribution(Cause.TOKEN, "The service answered, but did not accept the token (401).")
-    keystone = [one for one in case.here[State.BAD] if one.service == "keystone" and not one.auth]
-    if states[State.GOOD] and keystone:
-        good = _names(states[State.GOOD])
-        return Attribution(Cause.TOKEN, f"Without a token {good} answered, while {_names(keystone)} was down.")
+    good = [one for one, state in siblings if state is State.GOOD]
+    keystone = [one for one in case.scene.keystone(lane.host) if one is not lane and _was_down_at(one, outage)]
+    if good and keystone:
+        return Attribution(Cause.TOKEN, f"Without a token {_names(good)} answered, while {_names(keystone)} was down.")
     return _undetermined(case)
+
+
+def _was_down_at(lane: Lane, outage: Outage) -> bool:
+    """True when a lane was down in any case while another one failed."""
+    near = lane.near(outage.begin_low, outage.end_high)
+    return any(_both_down(outage, other) or _within(outage, other) for other in near)
 
 
 def _kept(case: Case) -> Attribution | None:

@@ -242,6 +242,67 @@ def test_refused_token_is_keystones(run: made.Synthetic) -> None:
     assert results_of(results, "nova")["Z3"] == "PASS"
 
 
+def with_token(run: made.Synthetic, service: str, *outages: made.Outage) -> None:
+    """Add a lane with a token to a service's published endpoint."""
+    plain = next(one for one in made.clean_lanes() if (one.target.service, one.target.via) == (service, "public"))
+    token = replace(plain, target=replace(plain.target, auth=True), interval=1.0)
+    run.samples["api_uptime"].append(made.down(token, *outages) if outages else token)
+
+
+def test_without_keystone_only_keystone_is_down(run: made.Synthetic) -> None:
+    """While keystone is out, nova's requests with a token fail: that is keystone's outage, and nova was up."""
+    run.lose("keystone", made.outage(made.UPGRADE + 20, 8.0, "refused"))
+    with_token(run, "nova", made.outage(made.UPGRADE + 21, 6.0, "http_5xx_service", failures=6))
+    results = judged(run)
+    outages = {one["name"]: (one["outages"], one["longest"]) for one in results["services"]}
+
+    assert results_of(results, "nova")["Z2"] == results_of(results, "nova")["Z3"] == "PASS"
+    assert results_of(results, "keystone")["Z2"] == "FAIL"
+    assert outages["nova"] == (0, 0.0)
+    assert outages["keystone"] == (1, 8.0), "one event is one outage"
+    assert [one["service"] for one in results["findings"] if one["severity"] == "fail"] == ["keystone"]
+
+
+def test_a_service_that_fails_with_a_token_only_is_down(run: made.Synthetic) -> None:
+    """A service whose versions are shown while users get errors has an outage, though its plain lanes saw none."""
+    with_token(run, "nova", made.outage(made.UPGRADE + 21, 6.0, "http_5xx_service", failures=6))
+    results = judged(run)
+    (finding,) = (one for one in results["findings"] if one["severity"] == "fail")
+
+    assert (finding["id"], finding["service"]) == ("TOK-1", "nova")
+    assert "with a token" in finding["what"]
+    assert results_of(results, "nova")["Z2"] == "FAIL"
+    assert results_of(results, "keystone")["Z2"] == "PASS"
+
+
+def test_an_outage_with_and_without_a_token_is_one(run: made.Synthetic) -> None:
+    """An endpoint that is out fails whatever is asked: one outage, with the closer bounds."""
+    run.lose("nova", made.outage(made.UPGRADE + 20, 8.0, "refused"))
+    with_token(run, "nova", made.outage(made.UPGRADE + 20.5, 8.5, "refused", failures=8))
+    results = judged(run)
+    nova = next(one for one in results["services"] if one["name"] == "nova")
+
+    assert (nova["outages"], nova["longest"]) == (1, 8.0)
+    assert [one["id"] for one in results["findings"] if one["severity"] == "fail"] == ["OUT-1"]
+
+
+def test_a_lack_of_tokens_is_told_and_lowers_no_other_coverage(run: made.Synthetic) -> None:
+    """Requests that were not sent for lack of a token are a finding of their own; what was asked without stands."""
+    with_token(run, "nova")
+    run.samples["api_uptime"][-1] = replace(run.samples["api_uptime"][-1], coverage=0.25)
+    status = run.run.path / "samples/api_uptime/localhost/status.json"
+    status.write_text(json.dumps({**json.loads(status.read_text()), "tokens": {"error": "Keystone refused."}}))
+    results = judged(run)
+    (finding,) = (one for one in results["findings"] if one["kind"] == "observer.token")
+    (observer,) = (one for one in results["observers"] if one["observer"] == "api_uptime")
+
+    assert (finding["severity"], finding["service"]) == ("warning", "keystone")
+    assert "25.00%" in finding["what"]
+    assert "Keystone refused." in finding["what"]
+    assert (observer["coverage"], observer["token_share"], observer["trouble"]) == (1.0, 0.25, "")
+    assert results_of(results, "nova")["Z2"] == "PASS"
+
+
 def test_failures_before_the_upgrade_are_not_its_own(run: made.Synthetic) -> None:
     """An outage of the baseline is a warning, and takes the strict proof away without contradicting it."""
     run.lose("glance", made.outage(made.BEFORE + 50, 3.0))

@@ -465,6 +465,36 @@ def test_token_lanes_that_fail_with_keystone() -> None:
     assert found[Place("keystone", "public", "new")] is Cause.SERVICE
 
 
+def test_one_request_with_a_token_that_fails_with_keystone() -> None:
+    """A single failed request of a lane that is asked seldom is put down to keystone, if that was down all through."""
+    source = random.Random(3)
+    seldom = Place("nova", "public", "new", auth=True)
+
+    failed: list[int] = []
+
+    def fault(place: Place, moment: float, number: int) -> Kind | None:
+        if place == seldom and FAULT + 0.3 <= moment < FAULT + 2.7 and failed in ([], [number]):
+            failed[:] = [number]
+            return Kind.HTTP_5XX_SERVICE
+        down = place.service == "keystone" and FAULT <= moment < FAULT + 3
+        return Kind.HTTP_5XX_SERVICE if down else None
+
+    seen = [(one.host, observe(one, fault, source, (1000 if one == seldom else 100) * MS)) for one in CLOUD]
+    (alone,) = (one for _host, one in seen if one.target.service == "nova" and one.outages)
+    (outage,) = alone.outages
+    assert outage.begin_high > outage.end_low, "there was to be one failure only"
+
+    assert [one.cause for one in attribute(seen)[CLOUD.index(seldom)]] == [Cause.TOKEN]
+
+
+def test_token_lanes_that_fail_with_what_keystone_does_for_tokens() -> None:
+    """Keystone may show its versions and still be unable to validate a token: its own lane with one tells."""
+    found = told(CLOUD, during(2, Kind.HTTP_5XX_SERVICE, lambda one: one.auth and one.service in ("keystone", "nova")))
+
+    assert dict(found)[Place("nova", "public", "new", auth=True)].cause is Cause.TOKEN
+    assert dict(found)[Place("keystone", "public", "new", auth=True)].cause is Cause.UNDETERMINED
+
+
 def test_token_lanes_that_fail_by_themselves() -> None:
     """An error of the service to what needs a token and its database may come from either."""
     found = told(CLOUD, during(2, Kind.HTTP_5XX_SERVICE, lambda one: nova(one) and one.auth))
