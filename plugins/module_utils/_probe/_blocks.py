@@ -199,16 +199,19 @@ class _Lane:
 
 
 def raw_blocks(file: BinaryIO, typical: Typical) -> Iterator[Run | Block | End]:
-    """The blocks of a raw segment, from its begin; ``typical`` is brought forward to its end."""
+    """The blocks of a raw segment, from its begin; ``typical`` is brought forward to its end.
+
+    Then the file stands behind the last sound frame.
+    """
     frames = read_frames(file)
-    kind, sequence, payload, _end = next(frames, (0, 0, b"", 0))
+    kind, sequence, payload = next(frames, (0, 0, b""))
     if kind != RUN:
         return
     record = json.loads(payload)
     yield Run(sequence, record)
     gather = _Gather(record, typical)
     take_samples = gather.take_samples
-    for kind, sequence, payload, _end in frames:
+    for kind, sequence, payload in frames:
         if kind == SAMPLES:
             take_samples(payload)
         elif kind == CLOCK:
@@ -217,8 +220,11 @@ def raw_blocks(file: BinaryIO, typical: Typical) -> Iterator[Run | Block | End]:
         elif kind == END:
             yield gather.last_block(sequence)
             yield End(sequence, json.loads(payload))
-            return
-    yield gather.last_block(sequence)
+            break
+    else:
+        yield gather.last_block(sequence)
+    for _rest in frames:
+        pass
 
 
 class _Gather:

@@ -47,7 +47,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log
     pack_frame,
     read_frames,
     segments,
-    sound_length,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._proofs import Proof
 
@@ -98,7 +97,7 @@ def carry_over(path: Path, typical: Typical) -> None:
     """Bring ``typical`` forward to the end of a segment."""
     with path.open("rb") as file:
         if is_compact(_first_record(file)):
-            for kind, _sequence, payload, _end in read_frames(file):
+            for kind, _sequence, payload in read_frames(file):
                 if kind == STATE:
                     _take_state(payload, typical)
         else:
@@ -111,14 +110,11 @@ def compact(path: Path, typical: Typical) -> None:
 
     Raises DamagedError for a segment that is not sound to its end, OSError when the disk refuses; then it is as before.
     """
-    if sound_length(path) != path.stat().st_size:
-        raise DamagedError("it is damaged")
+    if not path.stat().st_size or is_compact(run_record(path)):
+        carry_over(path, typical)
+        return
     with path.open("rb") as file:
-        record = _first_record(file)
-        if record and not is_compact(record):
-            _replace(path, _compact_frames(raw_blocks(file, typical), typical))
-            return
-    carry_over(path, typical)
+        _replace(path, _compact_frames(file, typical))
 
 
 def drop_detail(path: Path) -> None:
@@ -134,7 +130,7 @@ def remove_partial(directory: Path) -> None:
 
 
 def _first_record(file: BinaryIO) -> dict[str, Any]:
-    kind, _sequence, payload, _end = next(read_frames(file), (0, 0, b"", 0))
+    kind, _sequence, payload = next(read_frames(file), (0, 0, b""))
     file.seek(0)
     record = json.loads(payload) if kind == RUN else {}
     return record if isinstance(record, dict) else {}
@@ -160,9 +156,9 @@ def _replace(path: Path, frames: Iterable[bytes]) -> None:
         os.close(folder)
 
 
-def _compact_frames(parts: Iterable[Run | Block | End], typical: Typical) -> Iterator[bytes]:
-    sequence = 0
-    for part in parts:
+def _compact_frames(file: BinaryIO, typical: Typical) -> Iterator[bytes]:
+    sequence = -1
+    for part in raw_blocks(file, typical):
         sequence = part.sequence
         if isinstance(part, Run):
             yield pack_frame(RUN, sequence, json.dumps({**part.record, COMPACT: 1, DETAIL: True}).encode())
@@ -173,12 +169,14 @@ def _compact_frames(parts: Iterable[Run | Block | End], typical: Typical) -> Ite
             if len(payload) > MAX_FRAME:
                 raise DamagedError("a minute of it is too large for a compact form")
             yield pack_frame(BLOCK, sequence, payload)
+    if sequence < 0 or file.tell() != os.fstat(file.fileno()).st_size:
+        raise DamagedError("it is damaged")
     state = {"typical": [[*key, value] for key, value in typical.items()]}
     yield pack_frame(STATE, sequence, json.dumps(state).encode())
 
 
 def _frames_without_detail(file: BinaryIO) -> Iterator[bytes]:
-    for kind, sequence, payload, _end in read_frames(file):
+    for kind, sequence, payload in read_frames(file):
         if kind == RUN:
             yield pack_frame(kind, sequence, json.dumps({**json.loads(payload), DETAIL: False}).encode())
         elif kind == BLOCK:
@@ -188,7 +186,7 @@ def _frames_without_detail(file: BinaryIO) -> Iterator[bytes]:
 
 
 def _compact_blocks(file: BinaryIO, typical: Typical) -> Iterator[Run | Block | End]:
-    for kind, sequence, payload, _end in read_frames(file):
+    for kind, sequence, payload in read_frames(file):
         if kind == BLOCK:
             yield unpack_block(sequence, payload)
         elif kind == RUN:

@@ -57,8 +57,8 @@ _SUM = struct.Struct("<II")
 _REST = struct.Struct("<IB")
 _LEAD = struct.Struct("<HBB")
 
-Frame = tuple[int, int, bytes, int]
-"""type, sequence number, payload, offset in the file behind it."""
+Frame = tuple[int, int, bytes]
+"""type, sequence number, payload."""
 
 
 def segments(directory: Path) -> list[Path]:
@@ -78,36 +78,33 @@ def pack_frame(kind: int, sequence: int, payload: bytes) -> bytes:
 
 
 def read_frames(file: BinaryIO) -> Iterator[Frame]:
-    """The frames of one file up to its end or its first damaged one."""
+    """The frames of one file up to its end or its first damaged one; then the file stands behind the last sound one."""
     unpack, crc32, head = HEADER.unpack_from, zlib.crc32, HEADER.size
     buffer, start, base = b"", 0, 0
-    while True:
+    sound = True
+    while sound and (more := file.read(CHUNK)):
+        base += start
+        buffer, start = buffer[start:] + more, 0
         size = len(buffer)
         while size - start >= head:
             length, check, sequence, kind = unpack(buffer, start)
             end = start + head + length
-            if length > MAX_FRAME:
-                return
-            if end > size:
+            if end > size and length <= MAX_FRAME:
                 break
-            if crc32(buffer[start + 8 : end]) != check:
-                return
-            yield kind, sequence, buffer[start + head : end], base + end
+            sound = length <= MAX_FRAME and crc32(buffer[start + 8 : end]) == check
+            if not sound:
+                break
+            yield kind, sequence, buffer[start + head : end]
             start = end
-        more = file.read(CHUNK)
-        if not more:
-            return
-        base += start
-        buffer, start = buffer[start:] + more, 0
+    file.seek(base + start)
 
 
 def sound_length(path: Path) -> int:
     """The length of the sound part of a file."""
-    length = 0
     with path.open("rb") as file:
-        for *_frame, end in read_frames(file):
-            length = end
-    return length
+        for _frame in read_frames(file):
+            pass
+        return file.tell()
 
 
 class LogWriter:

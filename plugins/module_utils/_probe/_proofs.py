@@ -19,7 +19,7 @@ Times are nanoseconds of the monotonic clock. Windows are longer than nothing.
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Sequence
 from operator import sub
 from typing import NamedTuple
@@ -79,7 +79,7 @@ class Proofs:
         for end, begin, kind in evidence:
             if kind:
                 self._need_last_before(begin)
-                wanted.append(end)
+                insort(wanted, end)
             elif begin > latest:
                 latest = begin
                 begins.append(begin)

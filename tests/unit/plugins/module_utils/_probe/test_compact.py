@@ -196,7 +196,7 @@ def remember(directory: Path) -> tuple[list[Memory], int]:  # noqa: C901 - each 
     last, sent_until = 0, 0
     for path in segments(directory):
         with path.open("rb") as file:
-            for kind, _sequence, payload, _end in read_frames(file):
+            for kind, _sequence, payload in read_frames(file):
                 if kind == RUN:
                     record = json.loads(payload)
                     sent_until = 0

@@ -164,5 +164,5 @@ def test_frames_have_types_and_numbers(tmp_path: Path) -> None:
     with segments(tmp_path)[0].open("rb") as file:
         frames = list(read_frames(file))
 
-    assert [kind for kind, _sequence, _payload, _end in frames] == [RUN, SAMPLES, END]
-    assert [sequence for _kind, sequence, _payload, _end in frames] == [0, 1, 2]
+    assert [kind for kind, _sequence, _payload in frames] == [RUN, SAMPLES, END]
+    assert [sequence for _kind, sequence, _payload in frames] == [0, 1, 2]
