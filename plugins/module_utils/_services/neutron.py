@@ -29,10 +29,12 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 
 CIDR = "10.213.77.0/24"  # of the sample network; private to it, as the router translates addresses
-OPEN_PORT = 80
+HTTP_PORT, ECHO_PORT = 80, 7
 BLOCKED_PORT = 8080  # no rule lets it in, so it must stay blocked
-_ICMP = {"protocol": "icmp"}
-_HTTP = {"protocol": "tcp", "port_range_min": OPEN_PORT, "port_range_max": OPEN_PORT}
+_OPEN: tuple[dict[str, Any], ...] = (
+    {"protocol": "icmp"},
+    *({"protocol": "tcp", "port_range_min": port, "port_range_max": port} for port in (HTTP_PORT, ECHO_PORT)),
+)
 
 
 def health(health: Health) -> None:
@@ -121,11 +123,12 @@ class NeutronSample(Sample):
         return [port for port in ports if port["device_owner"] != "network:router_gateway"]
 
     def _group(self) -> Item:
-        group = self.ensure(self.groups, "group", {"description": "Lets in ping and HTTP, and nothing else."})
+        group = self.ensure(self.groups, "group", {"description": "Lets in ping, HTTP and echo, and nothing else."})
         if not group.facts:
             there = self.groups.get(self.api, group.id)["security_group_rules"]
-            for rule in (_ICMP, _HTTP):
-                if not any(rule["protocol"] == known["protocol"] for known in there if known["direction"] == "ingress"):
+            known = [one for one in there if one["direction"] == "ingress"]
+            for rule in _OPEN:
+                if not any(all(one.get(key) == value for key, value in rule.items()) for one in known):
                     self._let_in(group.id, rule)
         return group
 
