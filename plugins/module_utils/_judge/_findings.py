@@ -34,7 +34,7 @@ MOST_TASKS = 12
 _STEPS = "run verdict driver observer cloud_info test_project persistent_resource release_version system_health"
 _BUILTIN = "set_fact assert debug meta include_tasks include_role include_vars import_tasks import_role async_status"
 HARMLESS = frozenset(
-    [f"openstack.upgrade_test.{name}" for name in (*_STEPS.split(), "api_uptime", "data_plane")]
+    [f"openstack.upgrade_test.{name}" for name in (*_STEPS.split(), "api_uptime", "service_performance", "data_plane")]
     + [f"ansible.builtin.{name}" for name in (*_BUILTIN.split(), "add_host", "group_by", "gather_facts", "setup")]
 )
 _LOOK = "Look at the tasks around it and at the logs of that time."
