@@ -176,9 +176,9 @@ observations:
           longest (RV(ignore:upper)) time
           in seconds that it can have lasted, the number and the kinds of failures, and a sentence.
         - RV(ignore:cause) is what it comes from, by what all other lanes saw at the same time, and RV(ignore:why) the
-          sentence with the evidence. It is V(undetermined) where the evidence does not tell. The causes are V(observer),
-          V(observer_path), V(load_balancer), V(one_instance) (a survived failover), V(all_instances), V(no_eviction),
-          V(connection_draining), V(flow_state), V(token), V(no_first_byte) and V(syn_lost).
+          sentence with the evidence. It is V(undetermined) where the evidence does not tell. The causes are
+          V(observer), V(observer_path), V(load_balancer), V(one_instance) (a survived failover), V(all_instances),
+          V(no_eviction), V(connection_draining), V(flow_state), V(token), V(no_first_byte) and V(syn_lost).
         - At most 50; the log keeps them all.
       type: list
       elements: dict

@@ -23,11 +23,12 @@ options:
         C(service), C(via),
         C(tcp_port) (a port of the address to connect to), C(url) (sent GET requests, each over a new connection),
         C(stream) and C(expect).
-      - 'C(stream) names what one TCP connection is held open to for the whole run: C(http://host:port/path) is sent GET
-        requests, C(echo://host:port) lines that the service must send back. When the connection ends without having been
-        announced by HTTP, that is an outage of the kind C(flow_broken); it is then opened again, and RV(ignore:kept_resets)
-        counts how often. Through an outage it is kept, as TCP may recover; after 60 seconds of silence it is given up. A
-        service that closes the connection after each response is recorded as void: there is no flow that could survive.'
+      - 'C(stream) names what one TCP connection is held open to for the whole run: C(http://host:port/path) is sent
+        GET requests, C(echo://host:port) lines that the service must send back. When the connection ends without having
+        been announced by HTTP, that is an outage of the kind C(flow_broken); it is then opened again, and
+        RV(ignore:kept_resets) counts how often. Through an outage it is kept, as TCP may recover; after 60 seconds of
+        silence it is given up. A service that closes the connection after each response is recorded as void: there is
+        no flow that could survive.'
       - 'C(expect) is a dictionary with C(status), a list of the HTTP statuses that count as up
         (default: all 2xx and 3xx), and C(body), a text that
         the response must contain.'
@@ -120,9 +121,9 @@ observations:
           longest (RV(ignore:upper)) time
           in seconds that it can have lasted, the number and the kinds of failures, and a sentence.
         - RV(ignore:cause) is what it comes from, by what all other lanes saw at the same time, and RV(ignore:why) the
-          sentence with the evidence. It is V(undetermined) where the evidence does not tell. The causes are V(observer),
-          V(observer_path), V(load_balancer), V(one_instance) (a survived failover), V(all_instances), V(no_eviction),
-          V(connection_draining), V(flow_state), V(token), V(no_first_byte) and V(syn_lost).
+          sentence with the evidence. It is V(undetermined) where the evidence does not tell. The causes are
+          V(observer), V(observer_path), V(load_balancer), V(one_instance) (a survived failover), V(all_instances),
+          V(no_eviction), V(connection_draining), V(flow_state), V(token), V(no_first_byte) and V(syn_lost).
         - At most 50; the log keeps them all.
       type: list
       elements: dict

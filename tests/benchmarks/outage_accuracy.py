@@ -7,8 +7,8 @@
 One core is kept busy meanwhile. First at 125 probes a second, then at 10, where a lost listener is found by the
 connections that it closes. Prints one line of JSON:
 
-missed_share  of the outages of at least 10 ms at 125/s (a listener that is gone, 503, reset; from 20 ms a server that is
-              silent, whose answers are slow but come; from 200 ms one bad answer in three, which is many outages)
+missed_share  of the outages of at least 10 ms at 125/s (a listener that is gone, 503, reset; from 20 ms a server that
+              is silent, whose answers are slow but come; from 200 ms one bad answer in three, which is many outages)
 outside_bounds, split, invented  of all outages that are neither silence nor one in three
 error_p50_ms  of the length of listener losses
 sentinel_missed_share  of the listener losses of at least 20 ms at 10/s

@@ -17,7 +17,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._fac
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._outages import (
     GUEST,
     INSTANCE,
-    KEYSTONE,
     OBSERVER,
     PUBLISHED,
     TOKEN,
@@ -27,7 +26,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._out
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import Policy
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._resources import left_behind
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import BAD, Outcome, Status
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._attribution import Cause
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._attribution import KEYSTONE, Cause
 
 FAIL, WARNING, NOTE = "fail", "warning", "note"
 MOST_TASKS = 12

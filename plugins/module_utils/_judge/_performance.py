@@ -42,9 +42,10 @@ class Measured:
         """How a sentence names it."""
         return f"{self.seen.target.name} ({self.seen.target.mode} connection)"
 
-    def as_record(self) -> dict[str, Any]:
-        """As plain data."""
-        return {"host": self.host, **self.seen.as_record()}
+    def as_record(self, policy: Policy) -> dict[str, Any]:
+        """As plain data; ``delayed`` names the quantiles that were certainly higher during the upgrade."""
+        delayed = [delay.quantile for delay in delays([self], policy)]
+        return {"host": self.host, **self.seen.as_record(), "delayed": sorted(delayed)}
 
 
 @dataclass(frozen=True, kw_only=True)

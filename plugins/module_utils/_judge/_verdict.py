@@ -81,7 +81,7 @@ def judge(facts: Facts, policy: Policy) -> dict[str, Any]:
         "findings": told,
         "phases": [asdict(phase) for phase in facts.phases],
         "lanes": [_lane(lane) for lane in facts.lanes],
-        "performance": [one.as_record() for one in facts.performance],
+        "performance": [one.as_record(policy) for one in facts.performance],
         "releases": [asdict(span) for span in facts.spans],
         "mixed": {one: [asdict(window) for window in facts.timeline.mixed(one)] for one in facts.services},
         "validators": _validators(facts),

@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report import _words
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._lanes import chart
+from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._speed import speeds
 
 TEMPLATES = Path(__file__).parent
 PAGE = "report.html.j2"
@@ -53,6 +54,7 @@ def view(results: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> dic
         "notes": [one for one in results["findings"] if one["severity"] == "note"],
         "survived": sum(one["kind"].startswith("failover.") for one in results["findings"]),
         "chart": chart(results, events),
+        "speeds": speeds(results),
         "checklists": [checklist(claim, results["requirements"]) for claim in results["claims"]],
         "validators": validators(results["validators"]),
         "slug": {"PASS": "good", "FAIL": "bad", "NOT PROVEN": "unsure", "ATTESTED": "good", "N/A": "quiet"},

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._speed import WINDOWS, speeds
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._words import (
     MARKS,
     RESULT_MARKS,
@@ -28,7 +29,8 @@ CUT = "\n\n(The rest is left out here; it is in report.html.)\n"
 
 def markdown(results: Mapping[str, Any]) -> str:
     """Return the report, cut at a line when it is too long."""
-    text = "\n".join([*_top(results), *_findings(results), *_services(results), *_requirements(results)]) + "\n"
+    parts = (_top, _findings, _services, _speeds, _requirements)
+    text = "\n".join(line for part in parts for line in part(results)) + "\n"
     data = text.encode("utf-8", "replace")
     if len(data) <= MOST_BYTES:
         return text
@@ -93,6 +95,17 @@ def _services(results: Mapping[str, Any]) -> Iterator[str]:
         longest = duration(one["longest"]) if one["outages"] else ""
         clean = "" if one["outages"] else duration(one["longest_gap"] or 0)
         yield _row(name, one["outages"], longest, span, one["failed_requests"], one["survived_failovers"], clean)
+
+
+def _speeds(results: Mapping[str, Any]) -> Iterator[str]:
+    rows = speeds(results)
+    if not rows:
+        return
+    yield "\n## Response times in ms: median / 95 of 100 / 99 of 100\n"
+    yield from _table("operation", "over", *WINDOWS, "failed during", "95 of 100, during to before")
+    for row in rows:
+        windows = [row.windows[name] for name in WINDOWS]
+        yield _row(row.operation, row.over, *windows, row.failed["during"], row.ratios["during"]["p95"])
 
 
 def _requirements(results: Mapping[str, Any]) -> Iterator[str]:

@@ -14,6 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._speed import (
+    QUANTILES,
+    WINDOWS,
+    speeds,
+)
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._words import (
     TONES,
     VERDICTS,
@@ -25,15 +30,26 @@ from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._wo
 
 Line = tuple[str, str]  # its tone (good, bad, unsure, quiet or nothing) and its text
 MOST_FINDINGS = 5
+MOST_SPEEDS = 6
 INDENT = 22
-PLAIN = {"\u2192": "->", "\u2212": "-", "\u2713": "OK", "\u2717": "FAIL", "\u2013": "-", "\u2026": "..."}
+PLAIN = {
+    "\u00d7": "x",
+    "\u221e": "no end",
+    "\u2192": "->",
+    "\u2212": "-",
+    "\u2713": "OK",
+    "\u2717": "FAIL",
+    "\u2013": "-",
+    "\u2026": "...",
+}
 # Terminals act on these: colours, cursor movements, the window's title.
 CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 def summary_lines(results: Mapping[str, Any], folder: Path, *, width: int = 80, plain: bool = False) -> list[Line]:
     """Return the summary, line by line; ``plain`` keeps to ASCII."""
-    lines = [*_top(results), *_claims(results, width), *_findings(results, width), *_bottom(results, folder, width)]
+    middle = [*_claims(results, width), *_findings(results, width), *_speeds(results)]
+    lines = [*_top(results), *middle, *_bottom(results, folder, width)]
     return [(tone, _clean(text, plain).rstrip()) for tone, text in lines]
 
 
@@ -88,6 +104,29 @@ def _findings(results: Mapping[str, Any], width: int) -> Iterator[Line]:
         yield "quiet", f"    {survived} failovers of single instances were survived: users did not feel them"
     if worth or survived:
         yield "", ""
+
+
+def _speeds(results: Mapping[str, Any]) -> Iterator[Line]:
+    """Show what was delayed, else the first operations, and the observer's own host to compare with."""
+    rows = speeds(results)
+    if not rows:
+        return
+    shown = sorted(rows[:-1], key=lambda row: not row.delayed)[:MOST_SPEEDS]
+    wide = max(len(row.operation) for row in (*shown, rows[-1]))
+    yield "", f"  {'response times in ms':{wide + 2}}  {'before':>8}  {'during':>8}  {'after':>8}  during to before"
+    for row in (*shown, rows[-1]):
+        quantile, ratio = row.worst()
+        place = QUANTILES.index(quantile or "p95")
+        values = "  ".join(f"{_nth(row.windows[name], place):>8}" for name in WINDOWS)
+        tone = "bad" if row.delayed else "quiet"
+        yield tone, f"    {row.operation:{wide}}  {values}  {quantile or 'p95'} {ratio or 'too few requests'}"
+    if len(rows) - 1 > len(shown):
+        yield "", f"    ... {len(rows) - 1 - len(shown)} more in the report"
+    yield "", ""
+
+
+def _nth(quantiles: str, place: int) -> str:
+    return quantiles.split(" / ")[place] if " / " in quantiles else quantiles
 
 
 def _bottom(results: Mapping[str, Any], folder: Path, width: int) -> Iterator[Line]:

@@ -151,6 +151,7 @@ def test_results_hold_what_a_report_shows(tmp_path: Path) -> None:
     ]
     shown = results["performance"][0]
     assert list(shown["windows"]) == ["before", "during", "after"]
+    assert [one["delayed"] for one in results["performance"]] == [["p50", "p95", "p99"], []]
     assert shown["ratios"]["during"]["p50"][0] == pytest.approx(2, rel=0.05)
 
 
