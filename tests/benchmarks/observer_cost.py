@@ -47,6 +47,15 @@ TOOLS = {"hey": "hey", "haproxy": "haproxy", "openssl": "openssl", "cc": "gcc an
 FLOOR = Path(__file__).with_name("floor.c")
 HEY = {"hey": 1, "hey50": 50}
 """Workers of hey."""
+OBSERVER = """
+import sys
+from pathlib import Path
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._observer import Plan, observe
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._options import api_lanes
+page = {"name": "page", "url": f"http://127.0.0.1:{sys.argv[2]}/"}
+observe(Plan(directory=Path(sys.argv[1]), timeout=2), api_lanes([page], ["new", "kept"], float(sys.argv[3]) / 2))
+"""
+"""The observer without what the benchmark itself imports."""
 HAPROXY = """
 global
     nbthread 1
@@ -226,7 +235,7 @@ def ratios(rounds: list[dict[str, float]]) -> dict[str, float]:
 def measure_memory(server: Server, rate: int, minutes: float) -> tuple[float, float]:
     """Resident megabytes of the observer at the end, and its growth after the first tenth of the time."""
     with tempfile.TemporaryDirectory() as directory:
-        command = [sys.executable, __file__, "--observe", directory, "--rate", str(rate), "--port", str(server.http)]
+        command = [sys.executable, "-c", OBSERVER, directory, str(server.http), str(rate)]
         process = subprocess.Popen(command)
         time.sleep(minutes * 6)
         early = resident(process.pid)
@@ -251,13 +260,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=4)
     parser.add_argument("--minutes", type=float, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--observe", help=argparse.SUPPRESS)
-    parser.add_argument("--port", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.observe:
-        page = {"name": "page", "url": f"http://127.0.0.1:{options.port}/"}
-        observe(Plan(directory=Path(options.observe), timeout=2), api_lanes([page], ["new", "kept"], options.rate / 2))
-        return 0
     find_tools()
     source = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name, haproxy(Path(name)) as server:
