@@ -282,18 +282,19 @@ def main() -> int:
     """Run the benchmark."""
     parser = argparse.ArgumentParser(description="How exact outages are found.")
     parser.add_argument("--count", type=int, default=505)
-    parser.add_argument("--pause", type=float, default=0.15)
+    parser.add_argument("--pause", type=float, default=0.5, help="seconds between two outages (%(default)s)")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--normal", action="store_true", help="do not ask for real-time scheduling")
     options = parser.parse_args()
+    # The pause lets the connections that were lost be made anew before the next loss, and the probes that may be spent on
+    # bursts come back, as between restarts in real life.
     how = {"pause": options.pause, "seed": options.seed, "realtime": not options.normal}
     truth, seen = measure(study_of(KINDS, options.count, LENGTHS, rate=125, **how))
     lanes = {mode: judge(truth, outages) for mode, outages in seen.outages.items()}
     wanted = visible(truth)
     unseen = [one for one in missed(truth, seen) if one in wanted]
     errors = lanes["new"]["errors"]
-    # The pause lets the connections that were lost be made anew before the next loss, as at a restart in real life.
-    sparse = study_of(("refuse",), options.count // 5, (0.020, 0.050, 0.200), rate=10, **(how | {"pause": 0.5}))
+    sparse = study_of(("refuse",), options.count // 5, (0.020, 0.050, 0.200), rate=10, **how)
     losses, seen_sparsely = measure(sparse)
     unfound = missed(losses, seen_sparsely)
     result = {
