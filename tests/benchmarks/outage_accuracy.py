@@ -286,8 +286,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--normal", action="store_true", help="do not ask for real-time scheduling")
     options = parser.parse_args()
-    # The pause lets the connections that were lost be made anew before the next loss, and the probes that may be spent on
-    # bursts come back, as between restarts in real life.
+    # The pause lets the connections that were lost be made anew before the next loss, and the probes that may be spent
+    # on bursts come back, as between restarts in real life.
     how = {"pause": options.pause, "seed": options.seed, "realtime": not options.normal}
     truth, seen = measure(study_of(KINDS, options.count, LENGTHS, rate=125, **how))
     lanes = {mode: judge(truth, outages) for mode, outages in seen.outages.items()}
