@@ -57,7 +57,9 @@ class Handler(Protocol):
 
 
 class Host(Protocol):
-    """What a lane asks of the loop that runs it."""
+    """What a lane asks of the loop that runs it. ``hurried``: connections that must go on as soon as they can."""
+
+    hurried: int
 
     def watch(self, descriptor: int, mask: int, handler: Handler) -> None:
         """Call the handler at events of the descriptor."""

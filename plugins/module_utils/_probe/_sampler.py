@@ -51,6 +51,11 @@ TICK = SECOND // 5
 HOLD = 10_000_000
 """Nanoseconds for which samples may wait to be written together with those of the next turns."""
 
+NAP = 2_000_000
+"""Nanoseconds for which answers may wait to be read together with what is sent next: the kernel has stamped them."""
+CALM = SECOND
+"""Nanoseconds after an alarm from which on that is done again."""
+
 _UP = Kind.UP
 _MOST_LATE = 0xFFFF
 _MOST_SENT = 0x7FFFFFFF
@@ -80,6 +85,8 @@ class Sampler:
         self._samples: list[bytes] = []
         self._base = self._now = monotonic_ns()
         self._stall_end = 0
+        self._calm = 0
+        self.hurried = 0
         self.lateness = 0
         self.stall = 0
         self.local_error = 0
@@ -145,6 +152,7 @@ class Sampler:
     def alarm(self, lane: Lane) -> None:
         """Something happened to the lane's target: begin bursts on all its lanes."""
         now = monotonic_ns()
+        self._calm = now + CALM
         for sibling in lane.siblings:
             if sibling.burst.trigger(now) and self._heap:
                 self._plan(now + sibling.burst.step(now), sibling, sibling.burst.number)
@@ -233,7 +241,10 @@ class Sampler:
             until = heap[0][0]
         if pending and pending[0].deadline < until:
             until = pending[0].deadline
-        events = self._waiter.wait(until)
+        if until - self._now < NAP and not self.hurried and self._now > self._calm:
+            events = self._waiter.nap(until)
+        else:
+            events = self._waiter.wait(until)
         self._now = now = monotonic_ns()
         if now - until > STALL:
             self._stall_end = now

@@ -131,7 +131,19 @@ class StreamLane(Lane):
 class Connection:
     """One TCP connection and the probe that is on it, if any."""
 
-    __slots__ = ("_asked", "_connecting", "_fd", "_lane", "_out", "_probe", "_reader", "_socket", "_tls", "_used")
+    __slots__ = (
+        "_asked",
+        "_connecting",
+        "_fd",
+        "_hurried",
+        "_lane",
+        "_out",
+        "_probe",
+        "_reader",
+        "_socket",
+        "_tls",
+        "_used",
+    )
 
     def __init__(self, lane: StreamLane, probe: Probe) -> None:
         self._lane = lane
@@ -140,6 +152,7 @@ class Connection:
         self._out = b""
         self._used = False
         self._connecting = True
+        self._hurried = False
         self._tls: TlsFilter | None = None
         self._socket = socket.SocketType(lane.spec.family, _TYPE)
         self._fd = self._socket.fileno()
@@ -162,6 +175,7 @@ class Connection:
         if number not in _UNDER_WAY:
             self._fail(kind_of_error(number, at_once=True), number)
         elif not lane.speaks_first or not self._spoke_at_once(lane.request):
+            self._hurry(True)
             lane.host.watch(self._fd, _EVENTS, self)
 
     def _spoke_at_once(self, request: bytes) -> bool:
@@ -219,6 +233,7 @@ class Connection:
         if lane.connect_only:
             self._finish(Kind.UP, handshake_end(self._socket, self._asked, probe.connected))
         elif lane.tls is None:
+            self._hurry(False)
             self._write(lane.request)
         else:
             self._tls = TlsFilter(lane.tls, lane.spec.server_name, lane.session_to_resume())
@@ -289,6 +304,7 @@ class Connection:
         self._out += tls.outgoing()
         if done:
             probe.secured = monotonic_ns()
+            self._hurry(False)
             self._out += tls.encrypt(self._lane.request)
         if self._out:
             self._flush()
@@ -363,9 +379,15 @@ class Connection:
         if probe is not None:
             self._lane.host.finish(probe, kind, end, status)
 
+    def _hurry(self, wanted: bool) -> None:
+        """Say whether the next step is ours: until the request is sent it is, then only the answer is waited for."""
+        self._lane.host.hurried += wanted - self._hurried
+        self._hurried = wanted
+
     def close(self) -> None:
         """Close the socket; harmless when it is closed."""
         if self._fd >= 0:
+            self._hurry(False)
             self._lane.host.forget(self._fd)
             self._fd = -1
             self._socket.close()

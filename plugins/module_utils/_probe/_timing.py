@@ -71,7 +71,7 @@ class Waiter:
         try:
             library = ctypes.PyDLL(None, use_errno=True)
             self._settime = library.timerfd_settime
-            timer = int(library.timerfd_create(time.CLOCK_MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC))
+            timer = int(library.timerfd_create(time.CLOCK_MONOTONIC, os.O_CLOEXEC))
         except (AttributeError, OSError):
             return -1
         if timer >= 0:
@@ -83,15 +83,28 @@ class Waiter:
         if self._timer < 0:
             return self._select(until)
         if until != self._armed:
-            self._armed = until
-            value = self._setting.value
-            value.seconds, value.nanoseconds = divmod(max(until, 1), SECOND)
-            self._settime(self._timer, 1, self._reference, None)
+            self._arm(until)
         events = self._epoll.poll()
         for descriptor, _mask in events:
             if descriptor == self._timer:
                 self._armed = 0
         return events
+
+    def nap(self, until: int) -> list[tuple[int, int]]:
+        """The events that are there at the monotonic moment, for whose sake it does not wake up earlier."""
+        if self._timer < 0:
+            return self._select(until)
+        if until != self._armed:
+            self._arm(until)
+        self._armed = 0
+        os.read(self._timer, 8)
+        return self._epoll.poll(0)
+
+    def _arm(self, until: int) -> None:
+        self._armed = until
+        value = self._setting.value
+        value.seconds, value.nanoseconds = divmod(max(until, 1), SECOND)
+        self._settime(self._timer, 1, self._reference, None)
 
     def _select(self, until: int) -> list[tuple[int, int]]:
         left = (until - time.monotonic_ns()) / SECOND

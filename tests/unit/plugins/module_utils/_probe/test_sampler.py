@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe import _sampler
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._canary import start_canary
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import LaneSpec
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._options import (
@@ -26,6 +27,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._opt
     data_lanes,
     tls_context,
 )
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._timing import Waiter
 
 
 def lanes(url: str, *modes: str, rate: float = 100, **expect: Any) -> list[LaneSpec]:
@@ -300,6 +302,57 @@ def test_ping_without_reply(sample: Any) -> None:
 
     assert observation.counts["up"] == 0
     assert observation.counts["down"] + observation.counts["void"] > 5
+
+
+@pytest.fixture
+def long_naps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers wait for the next probe however far it is, which is at most a fifth of a second here."""
+    monkeypatch.setattr(_sampler, "NAP", 1 << 62)
+
+
+@pytest.mark.usefixtures("long_naps")
+def test_answers_that_wait_are_dated_by_the_kernel(server: Any, sample: Any) -> None:
+    """An answer that is read together with the next probe does not seem to have taken until then."""
+    for observation in sample(lanes(server.url, rate=5), seen(server, 20)):
+        assert observation.counts["up"] > 5
+        assert observation.counts["void"] == observation.counts["down"] == 0
+        assert observation.latency_ms["p50"] < 50
+
+
+@pytest.mark.usefixtures("long_naps")
+def test_nobody_naps_while_a_connection_is_made(tls_server: Any, sample: Any, certificate: Path) -> None:
+    """The steps of a handshake follow each other at once: who does not only wait for an answer keeps the loop awake."""
+    tls = tls_context(validate=True, ca_cert=str(certificate))
+    (observation,) = sample(lanes(tls_server.url, "new", rate=5), seen(tls_server, 10), tls=tls)
+
+    assert observation.counts["up"] > 5
+    assert observation.latency_ms["p50"] < 100
+
+
+@pytest.mark.usefixtures("long_naps")
+def test_nobody_naps_after_an_alarm(server: Any, sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before something is seen to fail answers wait, afterwards each is read at once: not all failures are stamped."""
+    naps: list[int] = []
+    failing: list[int] = []
+    nap = Waiter.nap
+
+    def spy(waiter: Waiter, moment: int) -> Any:
+        naps.append(time.monotonic_ns())
+        return nap(waiter, moment)
+
+    def story() -> None:
+        seen(server, 10)()
+        server.answer = server.unavailable
+        seen(server, 20)()
+        failing.append(time.monotonic_ns())
+        seen(server, 20)()
+        failing.append(time.monotonic_ns())
+
+    monkeypatch.setattr(Waiter, "nap", spy)
+    sample(lanes(server.url, "new", rate=5), story)
+
+    assert naps
+    assert [moment for moment in naps if failing[0] < moment < failing[1]] == []
 
 
 @pytest.fixture(scope="session")
