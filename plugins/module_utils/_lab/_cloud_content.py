@@ -164,13 +164,19 @@ def wait_for_agents(cloud: Any, count: int) -> None:
 
 
 def ensure_zones(cloud: Any, zones: dict[str, list[str]]) -> list[str]:
-    """Availability zones (aggregates) with their hosts; a host may still have to be discovered by the scheduler."""
+    """Availability zones (aggregates) with their hosts; a host may still have to be discovered by the scheduler.
+
+    Nova tells placement of the host only while it is added, and goes on when placement does not know the host yet: then
+    the scheduler would never find it in its zone.
+    """
     from openstack import exceptions
 
     known = {aggregate.name: aggregate for aggregate in cloud.compute.aggregates()}
     made: list[str] = []
 
     def add(aggregate: Any, host: str) -> bool:
+        if not any(provider.name == host for provider in cloud.placement.resource_providers()):
+            return False
         try:
             cloud.compute.add_host_to_aggregate(aggregate, host)
         except exceptions.NotFoundException:
@@ -182,5 +188,5 @@ def ensure_zones(cloud: Any, zones: dict[str, list[str]]) -> list[str]:
         aggregate = known.get(name) or cloud.compute.create_aggregate(name=name, availability_zone=name)
         for host in hosts:
             if host not in (aggregate.hosts or []):
-                wait_until(lambda a=aggregate, h=host: add(a, h), f"discovery of {host} by nova")  # type: ignore[misc]
+                wait_until(lambda a=aggregate, h=host: add(a, h), f"discovery of {host} by nova and placement")  # type: ignore[misc]
     return made
