@@ -160,6 +160,17 @@ class Backend:
         self.process.join()
 
 
+def ask(admin: Path, command: str) -> str:
+    """The answer of HAProxy's admin socket to a command; empty while there is none."""
+    try:
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(admin))
+            connection.sendall(command.encode() + b"\n")
+            return b"".join(iter(lambda: connection.recv(4096), b"")).decode()
+    except OSError:
+        return ""
+
+
 class Balancer:
     """A running HAProxy: one process, or a master with its worker."""
 
@@ -182,13 +193,7 @@ class Balancer:
 
     def ask(self, command: str) -> str:
         """The answer of the admin socket; empty while there is none."""
-        try:
-            with socket.socket(socket.AF_UNIX) as admin:
-                admin.connect(str(self.admin))
-                admin.sendall(command.encode() + b"\n")
-                return b"".join(iter(lambda: admin.recv(4096), b"")).decode()
-        except OSError:
-            return ""
+        return ask(self.admin, command)
 
     def worker(self) -> str:
         """The pid of the process that answers now; empty while there is none."""

@@ -215,8 +215,10 @@ def _lead(tag: str, given: Answers, facts: Facts) -> str:
     told = [by_id[main] for by_id in given.values()] if main else []
     if not told or any(one.result not in GOOD for one in told):
         return ""
-    lanes = [lane for lane in facts.lanes if lane.observer == "data_plane" or (lane.observer == API and lane.published)]
-    watched = [lane for lane in lanes if (lane.observer == "data_plane") == (tag == "accessible")]
+    if tag == "accessible":
+        watched = [lane for lane in facts.lanes if lane.observer == "data_plane"]
+    else:
+        watched = [lane for lane in facts.lanes if lane.observer == API and lane.published]
     gap = max((lane.seen.longest_gap for lane in watched), default=0.0)
     return {
         "upgrade": "The processes of every service are on the new release. ",

@@ -6,12 +6,9 @@
 
 from __future__ import annotations
 
-import http.server
 import io
 import json
-import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,33 +18,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._mod
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._seconds import export
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory
 from ansible_collections.openstack.upgrade_test.plugins.modules import service_performance
-
-
-class Hello(http.server.BaseHTTPRequestHandler):
-    """Says hello."""
-
-    protocol_version = "HTTP/1.1"
-
-    def do_GET(self) -> None:
-        """Answer."""
-        self.send_response(200)
-        self.send_header("Content-Length", "5")
-        self.end_headers()
-        self.wfile.write(b"hello")
-
-    def log_message(self, *_arguments: Any) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def url() -> Iterator[str]:
-    """A healthy server."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hello)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_address[1]}/"
-    server.shutdown()
-    server.server_close()
 
 
 def run(capsys: pytest.CaptureFixture[str], **options: Any) -> dict[str, Any]:

@@ -65,13 +65,7 @@ class Balancer:
 
     def ask(self, command: str) -> str:
         """The answer to a command on the admin socket; empty while there is none."""
-        try:
-            with socket.socket(socket.AF_UNIX) as admin:
-                admin.connect(str(self.admin))
-                admin.sendall(command.encode() + b"\n")
-                return b"".join(iter(lambda: admin.recv(4096), b"")).decode()
-        except OSError:
-            return ""
+        return haproxy_events.ask(self.admin, command)
 
     def reload(self) -> None:
         """Replace the process as -sf does: the new one listens, the old one finishes and goes."""
