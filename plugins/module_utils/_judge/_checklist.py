@@ -107,6 +107,8 @@ class Case:
 
 
 Rule = Callable[[Case], Answer]
+SURVIVAL = ("persistent_resource", "extension", "grenade_plugin")
+"""The validators that make resources before the upgrade and look at them after it."""
 
 
 def passed(sentence: str, *evidence: str) -> Answer:
@@ -215,18 +217,33 @@ def data_kept(case: Case) -> Answer:
     mine = [one for one in _verified(case) if "boot" not in one.check]
     missing = "No resource was made before and verified after the upgrade."
     answer = _checked(mine, "checks of persistent resources", missing)
-    if answer.result is Result.PASS and not case.outcomes("persistent_resource", BEFORE):
+    if answer.result is Result.PASS and not any(case.outcomes(one, BEFORE) for one in SURVIVAL):
         return unproven("Resources verify now, but it was not recorded that they did before the upgrade.")
     return answer
 
 
 def _verified(case: Case) -> list[Outcome]:
     """Return what verifying persistent resources said after the upgrade; removing them is another matter."""
-    return [one for one in case.outcomes("persistent_resource", AFTER) if one.check not in ("created", "removed")]
+    every = [one for validator in SURVIVAL for one in case.outcomes(validator, AFTER)]
+    return [one for one in every if one.check not in ("created", "removed")]
 
 
 def state_kept(case: Case) -> Answer:
-    """U6: nothing that the cloud runs for its users changed its state; a server is proved by its guest's boot id."""
+    """U6: nothing that the cloud runs for its users changed its state, neither the test's own resources nor others."""
+    own = _own_state_kept(case)
+    looks = case.outcomes("cloud_fingerprint", AFTER)
+    if not looks or own.result is Result.FAIL:
+        return own
+    whole = _checked(looks, "looks at the state of the whole cloud", "")
+    if own.result is Result.NOT_APPLICABLE:
+        return whole
+    if whole.result is Result.PASS and own.result is Result.PASS:
+        return passed(f"{own.sentence[:-1]}; {whole.sentence}", *own.evidence, *whole.evidence)
+    return own if whole.result in GOOD else whole
+
+
+def _own_state_kept(case: Case) -> Answer:
+    """Answer for the test's own resources; a server is proved by its guest's boot id."""
     answer = data_kept(case)
     if answer.result is not Result.PASS or case.service != "nova":
         return answer

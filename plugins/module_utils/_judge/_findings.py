@@ -31,9 +31,13 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._att
 FAIL, WARNING, NOTE = "fail", "warning", "note"
 MOST_TASKS = 12
 _STEPS = "run verdict driver observer cloud_info test_project persistent_resource release_version system_health"
+_MEMORY = "cloud_fingerprint resource_save resource_get outcome extension_phase grenade_plugin snapshot"
 _BUILTIN = "set_fact assert debug meta include_tasks include_role include_vars import_tasks import_role async_status"
 HARMLESS = frozenset(
-    [f"openstack.upgrade_test.{name}" for name in (*_STEPS.split(), "api_uptime", "service_performance", "data_plane")]
+    [
+        f"openstack.upgrade_test.{name}"
+        for name in (*_STEPS.split(), *_MEMORY.split(), "api_uptime", "service_performance", "data_plane")
+    ]
     + [f"ansible.builtin.{name}" for name in (*_BUILTIN.split(), "add_host", "group_by", "gather_facts", "setup")]
 )
 _LOOK = "Look at the tasks around it and at the logs of that time."
@@ -241,6 +245,9 @@ OUTCOME_KINDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "release_version": ("REL", "release", "Finish the upgrade of this instance, or restart it on the new code."),
         "system_health": ("HLT", "health", "Look at the log of the named agent or service on that host."),
         "persistent_resource": ("RES", "resource", "Compare the resource with its entry in resources.jsonl."),
+        "cloud_fingerprint": ("FPR", "state", "Compare evidence/fingerprint-before.json with fingerprint-after.json."),
+        "extension": ("EXT", "extension", "Look at the named task of the service's folder."),
+        "grenade_plugin": ("GRN", "grenade", "Read the log in evidence/ that the check names."),
     }
 )
 
