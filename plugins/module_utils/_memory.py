@@ -27,6 +27,7 @@ MEMORY = "memory.json"
 LOCK = ".memory.lock"
 SCHEMA = 1
 VARIABLE = "UPGRADE_TEST_RUN_DIR"
+SECRET = "UPGRADE_TEST_OS_PASSWORD"  # noqa: S105 - the name of the variable that has the administrator's password
 USAGE = "save <project> <key>, with the value on standard input; or get <project> <key>; or forget <project> [<key>]"
 
 
@@ -112,11 +113,11 @@ def read_ini(path: Path) -> dict[str, dict[str, str]]:
     return {section: dict(parser[section]) for section in parser.sections()}
 
 
-def command(argv: Sequence[str], run_dir: str, value: str) -> tuple[int, str, str]:
+def command(argv: Sequence[str], run_dir: str, value: str, secrets: Sequence[str] = ()) -> tuple[int, str, str]:
     """Do what a shell script asks for; return the exit code, what to print and what to complain of."""
     try:
         verb, project, *keys = argv
-        memory = Memory(RunDirectory(run_dir))
+        memory = Memory(RunDirectory(run_dir, secrets))
         if verb == "save" and len(keys) == 1:
             memory.save(project, {keys[0]: value})
             return 0, "", ""
@@ -140,7 +141,7 @@ def main() -> None:
         sys.stderr.write(f"{VARIABLE} is not set, so it is not known whose memory is meant.\n")
         sys.exit(2)
     value = sys.stdin.read() if argv[:1] == ["save"] else ""
-    rc, out, complaint = command(argv, run_dir, value)
+    rc, out, complaint = command(argv, run_dir, value, [os.environ.get(SECRET, "")])
     sys.stdout.write(f"{out}\n" if argv[:1] == ["get"] and not rc else out)
     sys.stderr.write(f"{complaint}\n" if complaint else "")
     sys.exit(rc)
