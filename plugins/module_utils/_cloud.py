@@ -212,6 +212,11 @@ class Cloud:
         return str(self._grant.project_id or "")
 
     @property
+    def project_name(self) -> str:
+        """Name of the project, or an empty text."""
+        return str(self._grant.project_name or "")
+
+    @property
     def project_domain_id(self) -> str:
         """Id of the project's domain."""
         return str(self._grant.project_domain_id or "")
