@@ -16,28 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Entry = Mapping[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Where a service's API is, when no service file of the collection says it."""
-
-    name: str
-    types: tuple[str, ...]
-    prefix: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-SOURCES: tuple[Source, ...] = (
-    Source(
-        name="cinder",
-        types=("block-storage", "volumev3", "volume"),
-        prefix="/v3",
-        headers={"OpenStack-API-Version": "volume 3.67"},
-    ),
-    Source(name="swift", types=("object-store",), prefix="/v1"),
-    Source(name="heat", types=("orchestration",), prefix="/v1"),
-)
+# The oldest version in which no path needs a project, and attachments are listed.
+_VOLUME = {"OpenStack-API-Version": "volume 3.67"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -418,6 +398,7 @@ _CINDER = (
         name="volumes",
         one="volume",
         service="cinder",
+        headers=_VOLUME,
         path="/volumes/detail?all_tenants=1",
         many="volumes",
         fields=(
@@ -430,6 +411,7 @@ _CINDER = (
         name="attachments",
         one="attachment",
         service="cinder",
+        headers=_VOLUME,
         path="/attachments/detail?all_tenants=1",
         many="attachments",
         named="volume_id",
@@ -439,6 +421,7 @@ _CINDER = (
         name="snapshots",
         one="snapshot",
         service="cinder",
+        headers=_VOLUME,
         path="/snapshots/detail?all_tenants=1",
         many="snapshots",
         fields=("name", "volume_id", "status", "size", "metadata", "os-extended-snapshot-attributes:project_id"),
@@ -447,6 +430,7 @@ _CINDER = (
         name="backups",
         one="backup",
         service="cinder",
+        headers=_VOLUME,
         path="/backups/detail?all_tenants=1",
         many="backups",
         fields=("name", "volume_id", "snapshot_id", "status", "size", "is_incremental", "object_count", "container"),
@@ -455,6 +439,7 @@ _CINDER = (
         name="volume_types",
         one="volume type",
         service="cinder",
+        headers=_VOLUME,
         path="/types?is_public=None",
         many="volume_types",
         fields=("name", "is_public", "extra_specs", "qos_specs_id", "description"),
@@ -463,6 +448,7 @@ _CINDER = (
         name="volume_services",
         one="volume service",
         service="cinder",
+        headers=_VOLUME,
         path="/os-services",
         entries=lambda body: [
             {**one, "id": f"{one['binary']} on {one['host']}", "name": one["binary"]} for one in body["services"]
@@ -473,6 +459,7 @@ _CINDER = (
         name="volume_quotas",
         one="volume quota",
         service="cinder",
+        headers=_VOLUME,
         of="projects",
         path="/os-quota-sets/{id}?usage=True",
         entries=lambda body: _limits(body, "quota_set", "in_use"),

@@ -25,9 +25,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud impo
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._fingerprint._kinds import (
     KINDS,
     NAMES,
-    SOURCES,
     Kind,
-    Source,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._fingerprint._model import (
     Fingerprint,
@@ -36,7 +34,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._fingerprin
     canonical,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import SERVICES
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import Service
 
 SIDE_BY_SIDE = 8  # requests at once, for what is asked project by project or agent by agent
 MOST_PAGES = 10_000
@@ -68,13 +65,9 @@ class _Looker:
 
     def __init__(self, cloud: Cloud) -> None:
         self.cloud = cloud
-        known: tuple[Source | Service, ...] = (*SOURCES, *SERVICES)
-        sources = {one.name: one for one in known}
         # A service that the catalogue lacks is not part of the cloud.
         self.apis: dict[str, Api] = {
-            name: cloud.api(one.types, one.prefix, one.headers)
-            for name, one in sources.items()
-            if cloud.interface in cloud.endpoints(one.types)
+            one.name: one.api(cloud) for one in SERVICES if cloud.interface in cloud.endpoints(one.types)
         }
         self.seen: dict[str, Part] = {}
 
