@@ -41,6 +41,7 @@ VALIDATOR = "grenade_plugin"
 LINES = 40  # of the end of a log are kept beside an outcome
 FORCE = "force_destroy"
 NOTHING_REGISTERED, NO_SCRIPT = 125, 126
+DATABASES = "databases"  # under this word the memory keeps what a snapshot should have
 SETTINGS, SCRIPT, PLUGIN = "settings", "resources.sh", Path("devstack/upgrade")
 # What DevStack calls the parts of a service.
 DEVSTACK_NAMES: Mapping[str, str] = {
@@ -135,7 +136,9 @@ class Plugins:
             message += self._finish(folder, project, status)
         evidence = {"log": ended.log, "seconds": round(ended.seconds, 1), "side": side, "folder": str(folder)}
         evidence |= {"last_lines": list(ended.lines)} if status is not Status.PASS else {}
-        evidence |= {"databases": list(ended.databases)} if ended.databases else {}
+        if ended.databases:
+            evidence["databases"] = list(ended.databases)
+            _memory.Memory(self.run).save(DATABASES, {project: list(ended.databases)})
         return keeper.outcome(phase, status, message, stage=stage, evidence=evidence)
 
     def _finish(self, folder: Path, project: str, status: Status) -> str:
