@@ -82,15 +82,15 @@ def tcp(address: str, port: int, timeout: float = 3.0) -> str:
     return OPEN
 
 
-def http_get(url: str, timeout: float = 3.0) -> tuple[int, str] | None:
-    """Return status and body of a plain HTTP GET, at most 64 KiB; None when there was no whole answer."""
+def http_get(url: str, timeout: float = 3.0, limit: int = _BODY_LIMIT) -> tuple[int, str] | None:
+    """Return status and body of a plain HTTP GET, at most ``limit`` bytes; None when there was no whole answer."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
     try:
         connection.request("GET", parts.path or "/", headers={"Connection": "close"})
         response = connection.getresponse()
-        body = response.read(_BODY_LIMIT)
-        cut = bool(response.length) and len(body) < _BODY_LIMIT  # read() does not complain of an early end
+        body = response.read(limit)
+        cut = bool(response.length) and len(body) < limit  # read() does not complain of an early end
         return None if cut else (response.status, body.decode(errors="replace"))
     except (OSError, http.client.HTTPException):
         return None
