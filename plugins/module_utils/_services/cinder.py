@@ -29,7 +29,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._look import Look
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._offline import Held, Offline
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._reach import http_get
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._reach import last_number, page
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import (
     RUN_FIELD,
     Checks,
@@ -56,7 +56,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.n
 
 MOST_TYPES = 4
 _NO_TYPE = "__DEFAULT__"  # Cinder's own, which an operator may have left beside his
-_PAGE_LIMIT = 16 * 1024 * 1024
+ACKNOWLEDGED = "/acknowledged"  # the page with the last number that is on the volume
 _READ = 16 * 1024 * 1024  # bytes of a volume that are read: its content, and about eight hours of numbers
 
 
@@ -164,7 +164,9 @@ class CinderSample(Sample):
             NOVA.api(self.cloud).post(f"/servers/{server.id}/os-volume_attachments", body)
         self._await(item.id, "in-use")
         address = str(server.facts["floating_ip"])
-        written = becomes_true(lambda: acknowledged(address) > 0, 30) if server.facts.get("witness") else False
+        written = (
+            becomes_true(lambda: last_number(address, ACKNOWLEDGED) > 0, 30) if server.facts.get("witness") else False
+        )
         facts = {"server": server.id, "address": address, "witness": written}
         self.note(item, **volume_facts(self.volumes.get(self.api, item.id)), **facts)
 
@@ -213,7 +215,7 @@ class CinderSample(Sample):
         if item is None or not item.facts.get("witness"):
             return skipped("volume of the server", "No server with a witness has a volume.")
         address = str(item.facts["address"])
-        last = acknowledged(address)
+        last = last_number(address, ACKNOWLEDGED)
         text = page(address, "/cgi-bin/numbers")
         if not last or not text:
             return unseen(item.name, f"The witness does not tell what it wrote on volume {item.name}.")
@@ -305,18 +307,6 @@ class CinderSample(Sample):
             if self.volumes.get(self.api, id_)["attachments"]:
                 self._detach(id_)
         return self.volumes.delete(self.api, id_)
-
-
-def acknowledged(address: str) -> int:
-    """Return the last number that the witness in a guest has written onto its volume; 0 when it does not tell."""
-    word = page(address, "/acknowledged").strip()
-    return int(word) if word.isdigit() else 0
-
-
-def page(address: str, path: str) -> str:
-    """Return a page of the witness in a guest; empty when it has none."""
-    answer = http_get(f"http://{address}{path}", timeout=60, limit=_PAGE_LIMIT)
-    return answer[1] if answer and answer[0] == 200 else ""
 
 
 def _is_available(entry: Mapping[str, Any]) -> bool:

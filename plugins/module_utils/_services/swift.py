@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Api, Cloud, HttpError, MissingError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
@@ -40,6 +40,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._look import digest_of as file_digest
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._offline import Offline, judge_equal
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._reach import http_get, last_number
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import (
     Checks,
     Kind,
@@ -52,16 +53,19 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Probe,
     Service,
 )
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._witness import judge_numbers
 
 SIZE = 64 * 1024  # bytes of an object, and of each segment of a large one
 QUOTA = 1024  # bytes that the container with a quota takes
 LATE, SOON = 30 * 24 * 3600, 120  # seconds after which objects end: never during a test, and during most
+NUMBER = "number-"  # how the names of the witness's objects begin
 FOREIGN = "snö-☃ object"  # a name that has to be encoded on its way
 CLOCKS = 5  # seconds by which the clocks of the hosts may differ
 LISTING_PATIENCE = 60  # seconds by which a listing may lag behind
 CONTAINERS: dict[str, dict[str, str]] = {
     "segments": {},
     "versions": {"X-Versions-Enabled": "true"},
+    "numbers": {},
     "quota": {"X-Container-Meta-Quota-Bytes": str(QUOTA)},
 }
 """The containers that only their owner uses, and what is special about each."""
@@ -114,7 +118,12 @@ class ContainerKind(Kind):
 
 
 class SwiftSample(Sample):
-    """Containers with objects of each kind, whose content, fields and secrets must stay what they are."""
+    """Containers with objects of each kind, whose content, fields and secrets must stay what they are.
+
+    The witness in the server goes on writing objects, each with a number, over a URL that was signed for it.
+    """
+
+    after = ("nova",)
 
     @property
     def containers(self) -> ContainerKind:
@@ -146,6 +155,25 @@ class SwiftSample(Sample):
         self._store("link-object", b"", link, of=("object",))
         for content in (b"first", b"second"):
             self._store("versioned-object", content, {}, again=content == b"second")
+        self._employ_witness()
+
+    def _employ_witness(self) -> None:
+        """Tell the witness in the server where to write objects, and wait for the first."""
+        server = self.shop.journal.find("nova", self.name("server"))
+        if server is None or not server.facts.get("witness") or self.item("witness"):
+            return
+        place = f"{account(self.cloud)}/{quote(self.made('numbers').id)}/{NUMBER}"
+        expires = self.made("signature").facts["expires"]
+        signature = self._sign(f"PUT\n{expires}\nprefix:{SERVICE.prefix}{place}")
+        query = f"temp_url_sig={signature}&temp_url_expires={expires}&temp_url_prefix={NUMBER}"
+        target = urlsplit(self.api.url)
+        host = f"{target.hostname}:{target.port or 80}"
+        address = str(server.facts["floating_ip"])
+        if target.scheme == "http":  # a shell speaks no TLS
+            http_get(f"http://{address}/cgi-bin/objects?{host}{SERVICE.prefix}{place}&{query}")
+            works = becomes_true(lambda: last_number(address, "/stored") > 0, 30)
+            item = Item(service=self.service.name, type="witness", name=self.name("witness"), id=address)
+            self.note(item, address=address, works=works)
 
     def _place(self, suffix: str) -> tuple[str, str]:
         """Return container and name of an object by the end of its name in the journal."""
@@ -227,6 +255,7 @@ class SwiftSample(Sample):
             "quota_refused": self._over_quota,
             "reader_admitted": self._reader,
             "objects_listed": self._listing,
+            "numbers_stored": self._numbers,
             "containers_listed": lambda: self.listed((self.containers, self.api)),
             "stranger_refused": lambda: self.stranger_refused(
                 account(self.cloud), f"{account(self.cloud)}/{self.made('segments').id}", self._path("segment-1")
@@ -285,9 +314,11 @@ class SwiftSample(Sample):
 
     def _signed_path(self, signature: str = "") -> str:
         path, expires = self._path("object"), self.made("signature").facts["expires"]
-        text = f"GET\n{expires}\n{SERVICE.prefix}{path}"
-        signature = signature or hmac.new(self._key().encode(), text.encode(), hashlib.sha256).hexdigest()
+        signature = signature or self._sign(f"GET\n{expires}\n{SERVICE.prefix}{path}")
         return f"{path}?temp_url_sig={signature}&temp_url_expires={expires}"
+
+    def _sign(self, text: str) -> str:
+        return hmac.new(self._key().encode(), text.encode(), hashlib.sha256).hexdigest()
 
     def _signed(self) -> Finding:
         """The URL that could be signed at the beginning lets anybody in: the same key, the same end."""
@@ -341,6 +372,33 @@ class SwiftSample(Sample):
         message = f"The listing of container {name} is {'complete' if good else 'not what was stored'}."
         return finding(name, good, message, expected=sorted(expected), found=sorted(found))
 
+    def _numbers(self) -> Finding:
+        """Each number that the server's witness was told is stored, is there, once; a listing may lag behind."""
+        item, path = self.item("witness"), f"{account(self.cloud)}/{self.name('numbers')}"
+        if item is None or not item.facts.get("works"):
+            return skipped(self.name("numbers"), "No server with a witness writes objects here.")
+        last = last_number(str(item.facts["address"]), "/stored")
+        if not last:
+            return unseen(item.name, "The witness does not tell which objects it has stored.")
+        written = judge_numbers([], last)
+
+        def complete() -> bool:
+            nonlocal written
+            names = self._names(path)
+            found = sorted(int(name.removeprefix(NUMBER)) for name in names if name.removeprefix(NUMBER).isdigit())
+            written = judge_numbers(found, last)
+            return written.good
+
+        becomes_true(complete, LISTING_PATIENCE, step=2)
+        return finding(item.name, written.good, f"Of the objects that the witness has stored, {written.in_words()}.")
+
+    def _names(self, path: str) -> list[str]:
+        """Return the names of all objects in a container."""
+        names: list[str] = []
+        while found := self.api.get(path, format="json", marker=names[-1] if names else ""):
+            names += [entry["name"] for entry in found]
+        return names
+
     def exercises(self) -> Checks:
         """Return what users do: write, read, copy and delete a new object."""
         return {"new_object": self._new_object}
@@ -358,10 +416,10 @@ class SwiftSample(Sample):
         return finding(self.name("container"), good, f"A new object was stored and copied, and its copy {word}.")
 
     def remove(self) -> None:
-        """Delete the containers with all that is in them."""
-        super().remove()
+        """Delete the containers with all that is in them; first nobody is let in any more who would add to it."""
         with suppress(MissingError):
             self.api.request("POST", account(self.cloud), headers={"X-Remove-Account-Meta-Temp-URL-Key": "x"})
+        super().remove()
         for item in self.shop.journal.items(self.service.name):
             if item.type != "container":
                 self.shop.journal.write("deleted", item, self.cloud.project_id)
