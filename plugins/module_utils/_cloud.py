@@ -267,7 +267,7 @@ class Cloud:
             response = self.session.request(url, method, raise_exc=False, connect_retries=0, **more)
         except exceptions.ClientException as problem:
             raise self._no_answer(f"{method} {url} ({service})", problem) from problem
-        if response.status_code >= 300:
+        if response.status_code > 300:  # 300 is how some services answer with their versions, and followed by nobody
             raise http_error(f"{method} {url} ({service})", response.status_code, response.text)
         headers = {key.lower(): value for key, value in response.headers.items()}
         return Answer(response.status_code, headers, response.content, response.json)

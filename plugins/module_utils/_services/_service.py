@@ -122,10 +122,13 @@ class Service:
 def versions_in(document: Any) -> list[dict[str, Any]]:
     """Return the versions in a version document of any service; empty when it is none.
 
-    Keystone wraps one (``version``) or several (``versions: values``), the others list them.
+    Keystone wraps one (``version``) or several (``versions: values``), the others list them. Swift has one version, and
+    tells instead which release of itself it is.
     """
     if not isinstance(document, Mapping):
         return []
+    if isinstance(document.get("swift"), Mapping):
+        return [{"id": "v1", "status": "CURRENT", "version": document["swift"].get("version", "")}]
     if isinstance(document.get("version"), Mapping):
         return [dict(document["version"])]
     found = document.get("versions", [])
