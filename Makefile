@@ -10,6 +10,7 @@ SHELL := /bin/bash
 
 FROM ?= 2025.1
 TO ?= 2026.1
+PROFILE ?= core
 LAB_ROOT ?= /var/lib/upgrade-test-lab
 RUNS_DIR ?= $(CURDIR)/upgrade-test-runs
 
@@ -36,10 +37,10 @@ help: ## this list
 	@echo
 	@sed -nE 's/^([a-z-]+):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14 | sed 's/^/  /'
 	@echo
-	@echo 'Variables: FROM=$(FROM) TO=$(TO) LAB_ROOT=$(LAB_ROOT) RUNS_DIR=$(RUNS_DIR)'
+	@echo 'Variables: FROM=$(FROM) TO=$(TO) PROFILE=$(PROFILE) LAB_ROOT=$(LAB_ROOT) RUNS_DIR=$(RUNS_DIR)'
 
 demo: $(VENV)/.ready ## lab, test around an upgrade FROM -> TO, verdict; about a quarter of an hour
-	@exec tools/demo run --began $(BEGAN) --from '$(FROM)' --to '$(TO)' --lab-root '$(LAB_ROOT)' --runs-dir '$(RUNS_DIR)' --tree '$(TREE)-demo'
+	@exec tools/demo run --began $(BEGAN) --from '$(FROM)' --to '$(TO)' --profile '$(PROFILE)' --lab-root '$(LAB_ROOT)' --runs-dir '$(RUNS_DIR)' --tree '$(TREE)-demo'
 
 clean: $(VENV)/.ready ## remove the lab of `make demo`; its runs are kept
 	@exec tools/demo clean --lab-root '$(LAB_ROOT)' --runs-dir '$(RUNS_DIR)' --tree '$(TREE)-demo'
