@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from xml.etree import ElementTree
 
 import pytest
 from ansible_collections.openstack.upgrade_test.tests.lab._lab import wait_for
@@ -48,23 +49,26 @@ def owned(lab: FullLab) -> Iterator[Owned]:
     found.user.delete(found.server, *found.volumes.values())
 
 
-def domain(lab: FullLab) -> str:
-    """The only running guest, as libvirt names it."""
-    (name,) = lab.sh("compute1", "virsh list --name").split()
-    return name
+def disk(lab: FullLab, volume: str) -> tuple[str, str]:
+    """What the only guest's disk is made of, and how QEMU names it."""
+    found = ElementTree.fromstring(lab.sh("compute1", "virsh dumpxml $(virsh list --name)"))
+    for device in found.iter("disk"):
+        source = {} if (element := device.find("source")) is None else element.attrib
+        place = source.get("name", source.get("file", ""))
+        if f"volume-{volume}" in place and (alias := device.find("alias")) is not None:
+            return place, alias.attrib["name"]
+    raise AssertionError(f"the guest has no disk of volume {volume}")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_volume_is_a_disk_of_the_guest(lab: FullLab, owned: Owned, kind: str) -> None:
     """What the guest's disk takes is found where the backend keeps the volume: in Ceph, and in the shared folder."""
-    lines = lab.sh("compute1", f"virsh domblklist {domain(lab)}").splitlines()
-    (source,) = [line.split()[1] for line in lines if f"volume-{owned.volumes[kind]}" in line]
-    (device,) = [line.split()[0] for line in lines if source in line]
-    alias = f"virtio-disk{ord(device[-1]) - ord('a')}"
-    write = f"virsh qemu-monitor-command {domain(lab)} --hmp 'qemu-io -d {alias} \"write -P 0x5a 0 4096\"'"
-    lab.sh("compute1", f"{write} && {write.replace('write -P 0x5a 0 4096', 'flush')}")
+    place, alias = disk(lab, owned.volumes[kind])
+    for command in ("write -P 0x5a 0 4096", "flush"):
+        ask = f'qemu-io -d {alias} "{command}"'
+        lab.sh("compute1", f"virsh qemu-monitor-command $(virsh list --name) --hmp '{ask}'")
 
-    assert source.startswith("volumes/") == (kind == "ceph")
+    assert place.startswith("volumes/") == (kind == "ceph")
     assert lab.volume_bytes(kind, owned.volumes[kind], len(PATTERN)) == PATTERN
 
 
