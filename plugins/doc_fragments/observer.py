@@ -43,11 +43,17 @@ options:
       - What proves or bounds an outage is always recorded.
     type: int
     default: 1073741824
+  nice:
+    description:
+      - The nice value to run at, V(-20) to V(19). A negative one goes before other processes and needs root.
+      - Whether it was granted is in the heartbeat and in the report.
+    type: int
+    default: 0
   realtime:
     description:
       - Whether to ask for the real-time scheduler (SCHED_FIFO), which keeps the schedule exact on a busy host.
       - Needs root.
-      - Whether it was granted is in the heartbeat.
+      - Whether it was granted is in the heartbeat and in the report.
     type: bool
     default: false
 notes:
@@ -70,6 +76,20 @@ attributes:
   platform:
     support: full
     platforms: linux
+"""
+
+    # For those that ask over HTTPS; keep in step with TLS_ARGUMENTS there.
+    TLS = r"""
+options:
+  validate_certs:
+    description:
+      - Whether a certificate that is not valid counts as a failure.
+    type: bool
+    default: true
+  ca_cert:
+    description:
+      - A file of certificates to trust instead of the system's.
+    type: path
 """
 
     # For those that can ask with a token; keep in step with module_utils/_token_source.py: argument_spec.

@@ -63,18 +63,10 @@ options:
         versions does not.
     type: float
     default: 1
-  validate_certs:
-    description:
-      - Whether a certificate that is not valid counts as a failure.
-    type: bool
-    default: true
-  ca_cert:
-    description:
-      - A file of certificates to trust instead of the system's.
-    type: path
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
   - openstack.upgrade_test.observer
+  - openstack.upgrade_test.observer.tls
   - openstack.upgrade_test.observer.user
 """
 
@@ -213,16 +205,17 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import CloudError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._control import note_failure
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import ProbeError
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._observer import Plan
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._options import (
     api_lanes,
-    check_bytes,
     check_modes,
-    check_positive,
     check_rate,
-    tls_context,
 )
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._task import run_task
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._task import (
+    ARGUMENTS,
+    TLS_ARGUMENTS,
+    plan_of,
+    run_task,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._token_source import argument_spec, tokens_for
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -232,14 +225,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "rate": {"type": "float"},
     "authenticated": {"type": "bool", "default": True},
     "authenticated_rate": {"type": "float", "default": 1.0},
-    "validate_certs": {"type": "bool", "default": True},
-    "ca_cert": {"type": "path"},
-    "directory": {"type": "path", "required": True},
-    "duration": {"type": "float", "default": 0.0},
-    "timeout": {"type": "float", "default": 5.0},
-    "slow_after": {"type": "float", "default": 1.0},
-    "max_bytes": {"type": "int", "default": 1073741824},
-    "realtime": {"type": "bool", "default": False},
+    **TLS_ARGUMENTS,
+    **ARGUMENTS,
     **argument_spec(),
 }
 
@@ -248,15 +235,7 @@ def run(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Return the result; raises ProbeError or CloudError."""
     rate = check_rate(params["rate"], params["profile"])
     auth_rate = check_rate(params["authenticated_rate"], params["profile"], "authenticated_rate")
-    plan = Plan(
-        directory=Path(params["directory"]),
-        duration=check_positive(params["duration"], "duration", zero=True),
-        timeout=check_positive(params["timeout"], "timeout"),
-        slow_after=check_positive(params["slow_after"], "slow_after"),
-        max_bytes=check_bytes(params["max_bytes"], "max_bytes"),
-        realtime=params["realtime"],
-        tls=tls_context(validate=params["validate_certs"], ca_cert=params["ca_cert"]),
-    )
+    plan = plan_of(params)
     asks_as_user = params["authenticated"] and params["cloud"]
     modes = check_modes(params["connections"])
     lanes = api_lanes(params["targets"], modes, rate, auth_rate=auth_rate if asks_as_user else 0)

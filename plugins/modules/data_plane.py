@@ -156,40 +156,26 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._control import note_failure
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import ProbeError
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._observer import Plan
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._options import (
-    check_bytes,
-    check_positive,
     check_rate,
     data_lanes,
-    tls_context,
 )
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._task import run_task
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._task import (
+    ARGUMENTS,
+    plan_of,
+    run_task,
+)
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "targets": {"type": "list", "elements": "dict", "required": True},
     "rate": {"type": "float", "default": 5.0},
-    "directory": {"type": "path", "required": True},
-    "duration": {"type": "float", "default": 0.0},
-    "timeout": {"type": "float", "default": 5.0},
-    "slow_after": {"type": "float", "default": 1.0},
-    "max_bytes": {"type": "int", "default": 1073741824},
-    "realtime": {"type": "bool", "default": False},
+    **ARGUMENTS,
 }
 
 
 def run(params: dict[str, Any], check: bool) -> dict[str, Any]:
     """Return the result; raises ProbeError."""
-    plan = Plan(
-        directory=Path(params["directory"]),
-        duration=check_positive(params["duration"], "duration", zero=True),
-        timeout=check_positive(params["timeout"], "timeout"),
-        slow_after=check_positive(params["slow_after"], "slow_after"),
-        max_bytes=check_bytes(params["max_bytes"], "max_bytes"),
-        realtime=params["realtime"],
-        # Reaching the server is what counts here; whose certificate it shows is not.
-        tls=tls_context(validate=False, ca_cert=None),
-    )
+    plan = plan_of(params)
     lanes = data_lanes(params["targets"], check_rate(params["rate"], ""))
     return run_task(plan, lanes, check=check)
 

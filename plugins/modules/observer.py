@@ -116,6 +116,9 @@ observer:
     pid:
       description: Its process.
       type: int
+    scheduler:
+      description: How it is scheduled, such as V(normal) or V(fifo), and what was refused.
+      type: str
     log:
       description:
         - The C(size) of the log and its C(limit) in bytes, and the state of the C(compactor) that keeps it small

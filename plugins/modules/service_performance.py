@@ -76,18 +76,10 @@ options:
         description: Its end.
         type: float
         required: true
-  validate_certs:
-    description:
-      - Whether a certificate that is not valid counts as a failure.
-    type: bool
-    default: true
-  ca_cert:
-    description:
-      - A file of certificates to trust instead of the system's.
-    type: path
 extends_documentation_fragment:
   - ansible.builtin.action_common_attributes
   - openstack.upgrade_test.observer
+  - openstack.upgrade_test.observer.tls
   - openstack.upgrade_test.observer.user
 seealso:
   - module: openstack.upgrade_test.api_uptime
@@ -214,16 +206,19 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._con
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import LaneSpec, ProbeError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._observer import Plan, observe
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._options import (
-    check_bytes,
     check_modes,
     check_positive,
     check_rate,
     operation_lanes,
-    tls_context,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._performance import Window, compare
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._seconds import read_seconds
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._task import described
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._task import (
+    ARGUMENTS,
+    TLS_ARGUMENTS,
+    described,
+    plan_of,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import EVENTS, RunDirectory, RunError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._token_source import argument_spec, tokens_for
 
@@ -240,14 +235,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "rate": {"type": "float", "default": 2.0},
     "run_dir": {"type": "path"},
     "windows": {"type": "list", "elements": "dict", "options": WINDOW},
-    "validate_certs": {"type": "bool", "default": True},
-    "ca_cert": {"type": "path"},
-    "directory": {"type": "path", "required": True},
-    "duration": {"type": "float", "default": 0.0},
-    "timeout": {"type": "float", "default": 5.0},
-    "slow_after": {"type": "float", "default": 1.0},
-    "max_bytes": {"type": "int", "default": 1073741824},
-    "realtime": {"type": "bool", "default": False},
+    **TLS_ARGUMENTS,
+    **ARGUMENTS,
     **argument_spec(),
 }
 
@@ -277,15 +266,7 @@ def run(params: dict[str, Any], check: bool) -> dict[str, Any]:
 
 def planned(params: dict[str, Any]) -> tuple[Plan, list[LaneSpec]]:
     """Return what to do, from checked options."""
-    plan = Plan(
-        directory=Path(params["directory"]),
-        duration=check_positive(params["duration"], "duration", zero=True),
-        timeout=check_positive(params["timeout"], "timeout"),
-        slow_after=params["slow_after"],
-        max_bytes=check_bytes(params["max_bytes"], "max_bytes"),
-        realtime=params["realtime"],
-        tls=tls_context(validate=params["validate_certs"], ca_cert=params["ca_cert"]),
-    )
+    plan = plan_of(params)
     modes, rate = check_modes(params["connections"]), check_rate(params["rate"], "")
     return plan, operation_lanes(params["operations"], modes, rate, token=bool(params["cloud"]))
 

@@ -106,9 +106,14 @@ def test_a_healthy_cloud_passes(lab: Lab, run_id: str) -> None:
     assert "boot_id_unchanged" in {one["check"] for one in outcomes if one["status"] == "pass"}
 
 
+def of_apis(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """The lanes of the observer of the APIs."""
+    return [lane for lane in results["lanes"] if lane["observer"] == "api_uptime"]
+
+
 def test_outage_of_one_service_is_seen(results: dict[str, Any], truth: Truth) -> None:
     """The published endpoint of the service has exactly one outage for each kind of connection; its bounds are true."""
-    lanes = [lane for lane in results["lanes"] if lane["published"] and lane["service"] == CUT_SERVICE]
+    lanes = [lane for lane in of_apis(results) if lane["published"] and lane["service"] == CUT_SERVICE]
 
     assert {lane["mode"] for lane in lanes} == {"new", "kept"}
     for lane in lanes:
@@ -124,14 +129,28 @@ def test_outage_of_one_service_is_seen(results: dict[str, Any], truth: Truth) ->
 
 def test_outage_of_no_other_service_is_seen(results: dict[str, Any]) -> None:
     """Neither the other services, nor the instances behind the load balancer, nor the server had an outage."""
-    others = [lane for lane in results["lanes"] if lane["service"] != CUT_SERVICE or not lane["published"]]
+    through = [lane for lane in results["lanes"] if lane["service"] == CUT_SERVICE and lane["via"] == "public"]
+    others = [lane for lane in results["lanes"] if lane not in through]
 
     assert {lane["service"] for lane in others} == set(SERVICES)
-    assert {lane["observer"] for lane in others} == {"api_uptime", "data_plane"}
+    assert {lane["observer"] for lane in others} == {"api_uptime", "data_plane", "service_performance"}
     assert [lane for lane in others if lane["outages"]] == []
     assert {one["name"]: one["outages"] for one in results["services"]} == {
         service: int(service == CUT_SERVICE) for service in SERVICES
     }
+
+
+def test_outage_is_seen_with_a_token_too(results: dict[str, Any], truth: Truth) -> None:
+    """What asks as a user sees the same outage, and its cause is what lies between the user and the instances."""
+    lanes = [lane for lane in of_apis(results) if lane["service"] == CUT_SERVICE and lane["auth"]]
+
+    assert {lane["mode"] for lane in lanes} == {"new", "kept"}
+    for lane in lanes:
+        (outage,) = lane["outages"]
+        assert outage["lower"] <= truth.most
+        assert outage["upper"] >= truth.least
+    causes = {lane["outages"][0]["cause"] for lane in of_apis(results) if lane["outages"]}
+    assert causes == {"load_balancer"}
 
 
 def test_outage_is_a_finding_against_that_service(lab: Lab, results: dict[str, Any]) -> None:

@@ -85,7 +85,7 @@ def test_data_plane_was_watched(results: dict[str, Any]) -> None:
     """The server was pinged, and asked over HTTP, five times a second or more."""
     lanes = [lane for lane in results["lanes"] if lane["observer"] == "data_plane"]
 
-    assert {lane["mode"] for lane in lanes} >= {"icmp", "http"}
+    assert {lane["mode"] for lane in lanes} == {"icmp", "http", "stream"}
     for lane in lanes:
         assert lane["interval"] <= 0.2, lane["mode"]
         assert lane["coverage"] >= 0.98, lane["mode"]

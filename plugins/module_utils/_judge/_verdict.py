@@ -302,6 +302,7 @@ def _observer(facts: Facts, watcher: Any) -> dict[str, Any]:
         "observer": watcher.observer,
         "host": watcher.host,
         "state": watcher.state,
+        "scheduler": watcher.status.get("scheduler", ""),
         "last_seen": watcher.last_seen,
         "trouble": trouble_of(watcher, facts),
         "lanes": len(lanes),

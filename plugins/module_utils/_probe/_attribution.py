@@ -149,6 +149,11 @@ class Lane:
             return False
         return not any(low <= begin and end <= high for low, high in self._gaps)
 
+    def widest_gap(self, begin: float, end: float) -> float:
+        """The longest time in seconds, of those that meet a stretch, in which no whole answer is proved; at most."""
+        met = (behind - before for before, behind in self._gaps if before <= end and behind >= begin)
+        return max(met, default=self._shortest_gap)
+
     def state(self, outage: Outage, *, around: bool = False) -> State:
         """What it shows about the time of an outage; around: answers anywhere in its reach will do."""
         near = self.near(outage.begin_low, outage.end_high)
@@ -370,13 +375,22 @@ def _is_fresh(one: Lane, lane: Lane) -> bool:
 
 def _survived(case: Case) -> Attribution | None:
     """An instance failed while the published endpoint was good."""
-    if not case.lane.instance:
+    published = case.of_service(published=True) if case.lane.instance else []
+    if not published:
         return None
-    published = case.of_service(published=True)
-    if not published or len(case.sort(published)[State.GOOD]) < len(published):
+    names = _names(published)
+    if all(one.state(case.outage) is State.GOOD for one in published):
+        return Attribution(
+            Cause.INSTANCE, f"The published endpoint answered all the time ({names}): users did not feel it."
+        )
+    if not all(one.state(case.outage, around=True) is State.GOOD for one in published):
         return None
+    # Shorter than the time between two requests of its users: none of these failed, more is not known.
+    unseen = max(one.widest_gap(case.outage.begin_low, case.outage.end_high) for one in published)
     return Attribution(
-        Cause.INSTANCE, f"The published endpoint answered all the time ({_names(published)}): users did not feel it."
+        Cause.INSTANCE,
+        f"No request to the published endpoint failed around it ({names}): no user was without an answer for"
+        f" more than {unseen:.2f} s.",
     )
 
 

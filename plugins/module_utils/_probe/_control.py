@@ -76,6 +76,7 @@ def report(directory: Path) -> dict[str, Any]:
         "counts": counts,
         "down": status.get("down") or [],
         "pid": int(status.get("pid", 0)),
+        "scheduler": str(status.get("scheduler", "")),
         "log": status.get("log") or {},
         "log_error": str(status.get("log_error", "")),
         "local_error": str(status.get("local_error", "")),

@@ -49,6 +49,7 @@ class Plan:
     duration: float = 0.0
     timeout: float = 5.0
     slow_after: float = 1.0
+    nice: int = 0
     realtime: bool = False
     max_bytes: int = MAX_BYTES
     tls: ssl.SSLContext | None = None
@@ -65,7 +66,7 @@ def observe(plan: Plan, specs: Sequence[LaneSpec]) -> dict[str, Any]:
         sampler = Sampler(specs, log, timeout=plan.timeout, tls=plan.tls, canary=canary, tokens=plan.tokens)
         observer = _Observer(plan, specs, log, sampler, signalled, compactor=compactor)
         try:
-            return observer.live(_realtime() if plan.realtime else "normal")
+            return observer.live(_schedule(plan))
         finally:
             sampler.close()
             log.close()
@@ -322,11 +323,24 @@ def _compactor_or_none(plan: Plan) -> Compactor | None:
         return None  # no process: the log stays as large as it is written
 
 
-def _realtime() -> str:
-    """Ask for the real-time scheduler; returns what was got. The limit ends a loop that would run wild."""
+def _schedule(plan: Plan) -> str:
+    """Ask for the scheduling that the plan wants; returns what was got."""
+    if plan.realtime and _granted_realtime():
+        return "fifo"
+    try:
+        if plan.nice:
+            os.setpriority(os.PRIO_PROCESS, 0, plan.nice)
+        told = f"normal, nice {plan.nice}" if plan.nice else "normal"
+    except OSError:
+        told = f"normal (nice {plan.nice} was refused)"
+    return f"{told} (real-time scheduling was refused)" if plan.realtime else told
+
+
+def _granted_realtime() -> bool:
+    """Ask for the real-time scheduler. The limit ends a loop that would run wild."""
     try:
         resource.setrlimit(resource.RLIMIT_RTTIME, (2_000_000, 4_000_000))
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
     except (OSError, AttributeError):
-        return "normal (real-time scheduling was refused)"
-    return "fifo"
+        return False
+    return True

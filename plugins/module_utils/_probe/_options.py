@@ -51,6 +51,13 @@ def check_bytes(value: int, option: str) -> int:
     return value
 
 
+def check_nice(value: int, option: str) -> int:
+    """A nice value, see nice(1)."""
+    if not -20 <= value <= 19:
+        raise ProbeError(f"{option}: must be from -20 (goes first) to 19 (goes last), not {value}")
+    return value
+
+
 def check_modes(modes: Sequence[str]) -> tuple[str, ...]:
     """The connection modes, once each."""
     for mode in modes:

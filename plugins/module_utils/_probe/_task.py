@@ -6,19 +6,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._control import report
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import LaneSpec
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._observer import Plan, observe
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._observer import MAX_BYTES, Plan, observe
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._options import (
+    check_bytes,
+    check_nice,
+    check_positive,
+    tls_context,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._reader import (
     Observation,
     read_observations,
 )
 
+ARGUMENTS: dict[str, Any] = {
+    "directory": {"type": "path", "required": True},
+    "duration": {"type": "float", "default": 0.0},
+    "timeout": {"type": "float", "default": 5.0},
+    "slow_after": {"type": "float", "default": 1.0},
+    "max_bytes": {"type": "int", "default": MAX_BYTES},
+    "nice": {"type": "int", "default": 0},
+    "realtime": {"type": "bool", "default": False},
+}
+"""What every observer that samples can be told; keep in step with doc_fragments/observer.py."""
+TLS_ARGUMENTS: dict[str, Any] = {
+    "validate_certs": {"type": "bool", "default": True},
+    "ca_cert": {"type": "path"},
+}
+"""Those that ask over HTTPS, too; keep in step with the same file's TLS."""
 MOST_OUTAGES = 50
 """Outages of one target in a result; the log keeps them all."""
+
+
+def plan_of(params: Mapping[str, Any]) -> Plan:
+    """What the options of a module say; raises ProbeError."""
+    return Plan(
+        directory=Path(params["directory"]),
+        duration=check_positive(params["duration"], "duration", zero=True),
+        timeout=check_positive(params["timeout"], "timeout"),
+        slow_after=check_positive(params["slow_after"], "slow_after"),
+        max_bytes=check_bytes(params["max_bytes"], "max_bytes"),
+        nice=check_nice(params["nice"], "nice"),
+        realtime=params["realtime"],
+        # Those that have no such option ask whether a server answers, not whose certificate it shows.
+        tls=tls_context(validate=params.get("validate_certs", False), ca_cert=params.get("ca_cert")),
+    )
 
 
 def run_task(plan: Plan, lanes: Sequence[LaneSpec], *, check: bool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -286,6 +287,15 @@ def test_load_balancer_does_not_evict() -> None:
     assert published.count(Cause.EVICTION) > len(published) / 2
     # The instance's absence was no survived failover: users felt it.
     assert {one.cause for place, one in found if place.via == A} == {Cause.UNDETERMINED}
+
+
+def test_a_short_failover_is_survived_as_far_as_was_asked() -> None:
+    """An instance is away for less than the time between two requests of users: none failed, and that bound is told."""
+    found = told(CLOUD, during(0.15, Kind.REFUSED, lambda one: one.via == A))
+
+    away = [one for place, one in found if place.via == A]
+    assert {one.cause for one in away} == {Cause.INSTANCE}
+    assert any(re.search(r"for more than 0\.[1-4]\d s", one.why) for one in away), [one.why for one in away]
 
 
 def test_one_failed_request_is_not_enough_for_eviction() -> None:

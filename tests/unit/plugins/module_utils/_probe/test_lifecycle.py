@@ -33,14 +33,14 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._mod
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._reader import read_observations
 
 SCRIPT = """
-import sys
+import json, sys
 from pathlib import Path
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import ProbeError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._observer import Plan, observe
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._options import api_lanes
 lanes = api_lanes([{"name": "t", "url": sys.argv[2]}], ["new", "kept"], float(sys.argv[3]))
 try:
-    observe(Plan(directory=Path(sys.argv[1]), timeout=1, slow_after=0.2, max_bytes=int(sys.argv[4])), lanes)
+    observe(Plan(directory=Path(sys.argv[1]), timeout=1, slow_after=0.2, **json.loads(sys.argv[4])), lanes)
 except ProbeError as error:
     sys.exit(str(error))
 """
@@ -53,9 +53,9 @@ def start(tmp_path: Path, server: Any) -> Iterator[Start]:
     """Start an observer of the server and wait for its heartbeat."""
     processes = []
 
-    def begin(rate: float = 50, wait: bool = True, max_bytes: int = 1 << 30) -> subprocess.Popen[str]:
+    def begin(rate: float = 50, wait: bool = True, **plan: Any) -> subprocess.Popen[str]:
         before = (report(tmp_path)["started"], server.requests)
-        command = [sys.executable, "-c", SCRIPT, str(tmp_path), server.url, str(rate), str(max_bytes)]
+        command = [sys.executable, "-c", SCRIPT, str(tmp_path), server.url, str(rate), json.dumps(plan)]
         process = subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": ":".join(sys.path)}
         )
@@ -69,6 +69,27 @@ def start(tmp_path: Path, server: Any) -> Iterator[Start]:
     for process in processes:
         process.kill()
         process.communicate()
+
+
+def test_nice_is_what_was_asked(tmp_path: Path, start: Start) -> None:
+    """The observer runs at the nice value it was given, and its heartbeat says so."""
+    process = start(nice=7)
+
+    assert os.getpriority(os.PRIO_PROCESS, process.pid) == 7
+    assert report(tmp_path)["scheduler"] == "normal, nice 7"
+
+
+def test_refused_scheduling_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the right to it the observer goes on as usual, and says what was refused."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    for module, name in ((os, "setpriority"), (os, "sched_setscheduler"), (resource, "setrlimit")):
+        monkeypatch.setattr(module, name, refuse)
+    plan = _observer.Plan(directory=tmp_path, nice=-5, realtime=True)
+
+    assert _observer._schedule(plan) == "normal (nice -5 was refused) (real-time scheduling was refused)"
 
 
 def test_stop_file_ends_it(tmp_path: Path, start: Start) -> None:
@@ -219,8 +240,8 @@ def test_observer_survives_its_compactor(tmp_path: Path, start: Start) -> None:
     """A compactor that dies is reported, and all is recorded as before."""
     process = start(rate=200, max_bytes=SMALL)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    (compactor,) = (int(child) for child in children if os.getpriority(os.PRIO_PROCESS, int(child)) == 19)
-    os.kill(compactor, signal.SIGKILL)
+    compactor = max(children, key=lambda child: os.getpriority(os.PRIO_PROCESS, int(child)))
+    os.kill(int(compactor), signal.SIGKILL)
     wait_for(lambda: report(tmp_path)["log"]["compactor"] == "died")
     wait_for(lambda: len(segments(tmp_path)) > 1)
     ended, _changed = stop(tmp_path, 30)

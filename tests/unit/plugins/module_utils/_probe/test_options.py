@@ -13,6 +13,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._mod
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._options import (
     api_lanes,
     check_modes,
+    check_nice,
     check_positive,
     check_rate,
     data_lanes,
@@ -190,6 +191,8 @@ def test_bad_seconds_and_modes() -> None:
         check_modes([])
     with pytest.raises(ProbeError, match="connections: must be from new, kept, not 'old'"):
         check_modes(["old"])
+    with pytest.raises(ProbeError, match=r"nice: must be from -20 \(goes first\) to 19 \(goes last\), not 20"):
+        check_nice(20, "nice")
 
 
 def test_bad_ca_cert(tmp_path: Any) -> None:
