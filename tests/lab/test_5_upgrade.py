@@ -101,11 +101,15 @@ def test_lost_requests_are_named(results: dict[str, Any]) -> None:
         for outage in lane["outages"]:
             near = [one for one in named if one[0] == lane["service"] and one[1] - 1 <= outage["begin"] <= one[2] + 1]
             assert near, (lane["service"], lane["mode"], outage)
-    hurt = {lane["service"] for lane in lanes if lane["outages"]}
-    no_downtime = {one["service"]: one["result"] for one in results["requirements"] if one["id"] == "Z2"}
+    begin = next(phase["begin"] for phase in results["phases"] if phase["name"] == "upgrade")
+    hurt = {lane["service"] for lane in lanes if any(outage["end"] > begin for outage in lane["outages"])}
+    # Users have tokens, and what they ask for may fail where the list of versions does not.
+    felt = {lane["service"] for lane in results["lanes"] if lane["via"] == "public" and lane["outages"]}
+    no_failure = {one["service"]: one["result"] for one in results["requirements"] if one["id"] == "Z3"}
     # A busy machine may leave too many moments unobserved: then nothing is proven, but nothing is held against anyone.
-    assert {name for name, result in no_downtime.items() if result == "FAIL"} == hurt
-    assert {name for name, result in no_downtime.items() if result == "PASS"} <= set(SERVICES) - hurt
+    failed = {name for name, result in no_failure.items() if result == "FAIL"}
+    assert hurt <= failed <= felt | {"keystone"}
+    assert {name for name, result in no_failure.items() if result == "PASS"} <= set(SERVICES) - felt
 
 
 def test_server_was_never_restarted(run_dir: Path) -> None:

@@ -398,7 +398,8 @@ def no_failures(case: Case) -> Answer:
         )
     if count:
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(_kinds(case).items()))
-        return failed(f"{count} requests failed: {kinds or 'kind not recorded'}.", *_where(lanes))
+        noun = "request" if count == 1 else "requests"
+        return failed(f"{count} {noun} failed: {kinds or 'kind not recorded'}.", *_where(lanes))
     blind = blind_spots(lanes, case.facts, case.policy)
     if blind:
         return unproven(f"Not shown, because {blind[0]}.", *blind[1:])

@@ -39,8 +39,8 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import
 )
 
 PERFORMANCE = "service_performance"
-SAMPLED = ("api_uptime", "data_plane", PERFORMANCE)  # observers whose logs the sampler reads
-OUTAGES = ("api_uptime", "data_plane")  # those whose outages count
+API = "api_uptime"
+SAMPLED = (API, "data_plane", PERFORMANCE)  # observers whose logs the sampler reads
 RELEASES = "release_version"
 BEFORE, UPGRADE, AFTER = "before", "upgrade", "after"
 SLOW = 1.0  # seconds: in how many seconds answers took longer is told
@@ -122,6 +122,8 @@ class Lane:
         """How a sentence names this lane."""
         connection = "ping" if self.seen.target.mode == "icmp" else f"{self.seen.target.mode} connection"
         connection += " with a token" if self.authenticated else ""
+        if self.observer == PERFORMANCE:
+            return f"{self.seen.target.name}, {connection}"
         return f"{self.seen.target.via}, {connection}" if self.seen.target.via else connection
 
 
@@ -194,7 +196,7 @@ class Facts:
         seen |= {outcome.service for outcome in self.outcomes} | {span.service for span in self.spans}
         return tuple(dict.fromkeys(named)) or tuple(sorted(seen - {""}))
 
-    def lanes_of(self, service: str, observer: str = "api_uptime") -> list[Lane]:
+    def lanes_of(self, service: str, observer: str = API) -> list[Lane]:
         """Return what one observer saw of a service."""
         return [lane for lane in self.lanes if lane.observer == observer and lane.seen.target.service == service]
 

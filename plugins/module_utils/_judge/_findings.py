@@ -178,7 +178,8 @@ def _what(trouble: Trouble, found: Sequence[Trouble]) -> str:
     outage, lane = trouble.worst.outage, trouble.worst.lane
     kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(trouble.kinds.items()))
     if trouble.blip:
-        text = f"{trouble.failures} single requests failed ({kinds}); the next ones were answered"
+        many = "1 request" if trouble.failures == 1 else f"{trouble.failures} single requests"
+        text = f"{many} failed ({kinds}) over {lane.label}; what was asked next was answered"
     else:
         length = f"{outage.end - outage.begin:.2f} s (at least {outage.lower:.2f}, at most {outage.upper:.2f} s)"
         text = f"No answer for {length} over {lane.label}; {trouble.failures} failures: {kinds}"

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._facts import (
     BEFORE,
-    OUTAGES,
     UPGRADE,
     Facts,
     Lane,
@@ -121,19 +120,16 @@ class Trouble:
 
 def attributed(facts: Facts) -> Facts:
     """Give every outage its cause, by what all observers saw on all hosts."""
-    mine = [lane for lane in facts.lanes if lane.observer in OUTAGES]
-    seen = with_causes([(lane.host, lane.seen) for lane in mine])
-    lanes = tuple(replace(lane, seen=one) for lane, one in zip(mine, seen, strict=True))
-    return replace(facts, lanes=lanes + tuple(lane for lane in facts.lanes if lane.observer not in OUTAGES))
+    seen = with_causes([(lane.host, lane.seen) for lane in facts.lanes])
+    return replace(facts, lanes=tuple(replace(lane, seen=one) for lane, one in zip(facts.lanes, seen, strict=True)))
 
 
 def troubles(facts: Facts, policy: Policy) -> list[Trouble]:
     """Return every trouble, in the order in which they began."""
     groups: dict[Place, list[Hit]] = {}
     for lane in facts.lanes:
-        if lane.observer in OUTAGES:
-            for outage in lane.seen.outages:
-                groups.setdefault(_place(lane, outage, facts), []).append(Hit(lane=lane, outage=outage))
+        for outage in lane.seen.outages:
+            groups.setdefault(_place(lane, outage, facts), []).append(Hit(lane=lane, outage=outage))
     found = [
         Trouble(
             service=service,

@@ -22,6 +22,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._che
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._facts import (
     AFTER,
+    API,
     BEFORE,
     Facts,
     Lane,
@@ -214,7 +215,7 @@ def _lead(tag: str, given: Answers, facts: Facts) -> str:
     told = [by_id[main] for by_id in given.values()] if main else []
     if not told or any(one.result not in GOOD for one in told):
         return ""
-    lanes = [lane for lane in facts.lanes if lane.published or lane.observer == "data_plane"]
+    lanes = [lane for lane in facts.lanes if lane.observer == "data_plane" or (lane.observer == API and lane.published)]
     watched = [lane for lane in lanes if (lane.observer == "data_plane") == (tag == "accessible")]
     gap = max((lane.seen.longest_gap for lane in watched), default=0.0)
     return {

@@ -172,15 +172,21 @@ def _capped(shapes: Sequence[Shape]) -> tuple[Shape, ...]:
 
 
 def _service(scale: Scale, service: str, results: Mapping[str, Any]) -> Iterable[Row]:
-    lanes = [one for one in results["lanes"] if one["service"] == service and one["observer"] == "api_uptime"]
-    many = len({one["host"] for one in lanes}) > 1
-    for lane in sorted(lanes, key=lambda one: not one["published"]):
-        yield _lane(scale, lane, "published" if lane["published"] else lane["via"], many)
+    mine = [one for one in results["lanes"] if one["service"] == service]
+    lanes = [one for one in mine if one["observer"] == "api_uptime"]
+    many = len({one["host"] for one in mine}) > 1
+    for lane in sorted(lanes, key=lambda one: (one["via"] != "public", one["auth"])):
+        name = "published" if lane["via"] == "public" else lane["via"]
+        yield _lane(scale, lane, f"{name} (token)" if lane["auth"] else name, many)
+    # Their rows are in the table of response times; here only what failed among them is seen.
+    for lane in mine:
+        if lane["observer"] == "service_performance" and lane["outages"]:
+            yield _lane(scale, lane, lane["name"], many)
     yield from _releases(scale, service, results)
 
 
 def _lane(scale: Scale, lane: Mapping[str, Any], name: str, many: bool) -> Row:
-    felt = lane["published"] or lane["observer"] == "data_plane"
+    felt = lane["via"] == "public" or lane["observer"] == "data_plane"
     label = f"{name}, {MODES.get(lane['mode'], lane['mode'])}" + (f", from {lane['host']}" if many else "")
     watched = f"watched from {clock(lane['begin'])} to {clock(lane['end'])}, {lane['coverage']:.2%} of it sampled"
     shapes = [scale.shape("up", lane["begin"], lane["end"], watched)]

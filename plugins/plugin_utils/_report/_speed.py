@@ -8,6 +8,7 @@ Note that this plugin util is PRIVATE to the collection. It can have breaking ch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,13 +22,17 @@ ENDLESS = "\u221e"
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """One operation: what it took in each window, and how many times that is what it took before, all as texts."""
+    """One operation: what it took in each window, and how many times that is what it took before, as texts.
+
+    ``rise`` is the greatest of these ratios during the upgrade, 0 without any; infinite where too many requests failed.
+    """
 
     operation: str
     over: str
     windows: Mapping[str, str]
     failed: Mapping[str, int]
     ratios: Mapping[str, Mapping[str, str]]
+    rise: float
     above: int
     delayed: Sequence[str]
 
@@ -58,6 +63,7 @@ def _speed(one: Mapping[str, Any], many: bool) -> Speed:
             name: {quantile: _ratio(one["ratios"].get(name, {}).get(quantile)) for quantile in QUANTILES}
             for name in WINDOWS[1:]
         },
+        rise=max((_value(ratio) for ratio in one["ratios"].get("during", {}).values()), default=0.0),
         above=sum(part["seconds_above"] for part in windows.values() if part),
         delayed=tuple(one["delayed"]),
     )
@@ -73,6 +79,10 @@ def _milliseconds(value: float | None) -> str:
     if value is None:
         return "failed"
     return f"{value:.1f}" if value < 100 else f"{value:.0f}"
+
+
+def _value(ratio: Sequence[float | None] | None) -> float:
+    return 0.0 if ratio is None else math.inf if ratio[0] is None else ratio[0]
 
 
 def _ratio(ratio: Sequence[float | None] | None) -> str:

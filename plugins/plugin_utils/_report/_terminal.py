@@ -111,7 +111,7 @@ def _speeds(results: Mapping[str, Any]) -> Iterator[Line]:
     rows = speeds(results)
     if not rows:
         return
-    shown = sorted(rows[:-1], key=lambda row: not row.delayed)[:MOST_SPEEDS]
+    shown = sorted(rows[:-1], key=lambda row: (not row.delayed, -row.rise))[:MOST_SPEEDS]
     wide = max(len(row.operation) for row in (*shown, rows[-1]))
     yield "", f"  {'response times in ms':{wide + 2}}  {'before':>8}  {'during':>8}  {'after':>8}  during to before"
     for row in (*shown, rows[-1]):
