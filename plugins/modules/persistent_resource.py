@@ -21,6 +21,15 @@ description:
     gateway, security groups with rules of each kind, ports, and a network that is shared with one other project.
   - For nova, a server with a floating address, which must answer, be unchanged, and not have rebooted; a paused server,
     which must stay paused; a server group and a key pair.
+  - For cinder, a volume of each volume type with a known content, of which the server has one and its witness writes on
+    it; a snapshot, a volume made of it, and a transfer that nobody has accepted.
+  - For swift, objects of each kind (empty, with a foreign name, large in both ways, linked, with versions, with an
+    end), a signed URL, a container that one other project may read and one with a quota.
+  - For heat, a stack with a resource of each service that is there, one in an old format with a snapshot, and one that
+    failed and must stay repairable.
+  - Left out is what needs an administrator or a service that few clouds have, for example encrypted volumes, backups,
+    trunks, quality of service, EC2 credentials (since 2025 only a service may check their signatures), and servers on a
+    host of choice.
   - For each service, what is not allowed must stay refused, lists must be complete, and the usage that quotas are held
     against must be what there is.
   - Each create is written into the journal of the run before and after it happens, each name begins with
@@ -185,7 +194,8 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import chosen, samples
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import Options, Workshop
 
-LOCATED, VERIFIED_NOAPI = "located", "verified_noapi"
+LOCATED = "located"
+VERIFIED_NOAPI = "verified_noapi"
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **argument_spec(),

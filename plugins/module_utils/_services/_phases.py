@@ -106,7 +106,7 @@ def _blame(problem: CloudError) -> Status:
 
 
 def _requires(service: Service) -> tuple[str, ...]:
-    return service.sample.requires if service.sample else ()
+    return (*service.sample.requires, *service.sample.after) if service.sample else ()
 
 
 def _side_by_side(services: Iterable[Service], one: Callable[[Service], dict[str, Any]]) -> list[dict[str, Any]]:

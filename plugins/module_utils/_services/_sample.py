@@ -13,10 +13,10 @@ between; and in a project that was made for the run, by its project.
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import (
@@ -184,9 +184,13 @@ class Workshop:
 
 
 class Sample:
-    """The sample resources of one service, phase by phase."""
+    """The sample resources of one service, phase by phase.
+
+    It cannot do without the services that it ``requires``, and comes ``after`` others, if they are there.
+    """
 
     requires: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
     def __init__(self, service: Service, shop: Workshop) -> None:
         """Work with one service in a workshop."""
@@ -308,6 +312,18 @@ class Sample:
         if not becomes_true(done, limit, step):
             raise SampleError(f"{what} did not come about within {limit:.0f} s.")
 
+    def vanish(self, kind: Kind, ids: Iterable[str], timeout: float = 120) -> None:
+        """Wait until deletions that take their time have come to their end."""
+        for id_ in ids:
+            self.wait(f"{kind.type} {id_}: its end", partial(self._is_gone, kind, id_), timeout=timeout)
+
+    def _is_gone(self, kind: Kind, id_: str) -> bool:
+        try:
+            kind.get(self.api, id_)
+        except MissingError:
+            return True
+        return False
+
     # Checks that samples share
 
     def same(
@@ -383,14 +399,23 @@ class Sample:
 
     # Removal
 
-    def sweep(self, kind: Kind, delete: Callable[[str], object] | None = None, api: Api | None = None) -> list[str]:
+    def sweep(
+        self,
+        kind: Kind,
+        delete: Callable[[str], object] | None = None,
+        api: Api | None = None,
+        only: Callable[[Mapping[str, Any]], bool] | None = None,
+    ) -> list[str]:
         """Delete what journal, name, tag or project know of one type; return the ids of what was there.
 
-        What cannot be deleted is recorded, and the rest goes on.
+        What cannot be deleted is recorded, and the rest goes on. ``only`` leaves the others of this type for later.
         """
         api, owner = api or self.api, self.shop.owner
         known = {item.id: item for item in self.shop.journal.items(self.service.name) if item.type == kind.type}
         found = {kind.id_of(entry): entry for entry in kind.all(api)}
+        if only:
+            found = {id_: entry for id_, entry in found.items() if only(entry)}
+            known = {id_: item for id_, item in known.items() if id_ in found}
         named = {
             id_: str(entry.get(kind.named) or id_)
             for id_, entry in found.items()

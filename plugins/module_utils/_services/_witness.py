@@ -139,6 +139,22 @@ def judge_numbers(found: Sequence[int], acknowledged: int) -> Written:
     return Written(last=acknowledged, missing=tuple(missing), twice=tuple(twice), disordered=tuple(disordered))
 
 
+def runs_of(numbers: Sequence[int]) -> list[list[int]]:
+    """Return numbers as runs that count up, each by its first and last one: short, and nothing is lost."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return runs
+
+
+def numbers_in(runs: Sequence[Sequence[int]]) -> list[int]:
+    """Return the numbers of runs."""
+    return [number for first, last in runs for number in range(first, last + 1)]
+
+
 def read_numbers(records: bytes) -> list[int]:
     """Return the numbers of the records on a volume; a sector that holds no record adds none."""
     sectors = (records[begin : begin + SECTOR] for begin in range(0, len(records), SECTOR))

@@ -234,7 +234,7 @@ class NeutronSample(Sample):
 
     def _group(self) -> None:
         rules = list(_OPEN)
-        if self._has(self.address_groups):
+        if self._has(self.address_groups) and "security-groups-remote-address-group" in self.extensions:
             addresses = self._make(self.address_groups, "address-group", {"addresses": [FAR_AWAY]})
             rules.append({"protocol": "tcp", **_port(443), "remote_address_group_id": addresses.id})
         group = self._make(self.groups, "security-group", {"description": "Lets in ping, HTTP and echo."})

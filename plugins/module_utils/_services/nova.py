@@ -13,7 +13,6 @@ import os
 import time as clock
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -453,8 +452,7 @@ class NovaSample(Sample):
             self._await(server.id, "ACTIVE")
         for server in servers:
             self.drop(self.servers, server)
-        for server in servers:
-            self.wait(f"Server {server.id}: its end", partial(self._is_gone, server.id), timeout=120)
+        self.vanish(self.servers, [server.id for server in servers])
         return finding("new servers", bool(servers), f"A new server started in each zone: {', '.join(names)}.")
 
     def remove(self) -> None:
@@ -462,18 +460,10 @@ class NovaSample(Sample):
         network = self.network
         doomed = self.sweep(self.servers)
         self.sweep(network.addresses, api=network.api)
-        for id_ in doomed:
-            self.wait(f"Server {id_}: its end", partial(self._is_gone, id_), timeout=120)
+        self.vanish(self.servers, doomed)
         self.sweep(network.ports, api=network.api)
         self.sweep(self.keys)
         self.sweep(self.groups)
-
-    def _is_gone(self, id_: str) -> bool:
-        try:
-            self.servers.get(self.api, id_)
-        except MissingError:
-            return True
-        return False
 
 
 def look(look: Look) -> dict[str, Any]:

@@ -7,9 +7,12 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._witness import (
@@ -97,6 +100,52 @@ def test_records_on_a_volume_are_read() -> None:
     assert read_numbers(b"".join(sectors) + bytes(SECTOR)) == [1, 2, 3]
     assert read_numbers(sectors[0] + bytes(SECTOR) + sectors[2]) == [1, 3]
     assert read_numbers(sectors[0] + b"\xff" * SECTOR + sectors[2]) == [1, 3]
+
+
+class Store(BaseHTTPRequestHandler):
+    """Takes objects, but not the first time that it is asked for the second one."""
+
+    taken: ClassVar[list[tuple[str, str]]] = []
+    refused: ClassVar[list[str]] = []
+
+    def do_PUT(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        first_time = self.path.partition("?")[0].endswith("-2") and not self.refused
+        if first_time:
+            self.refused.append(self.path)
+        else:
+            self.taken.append((self.path, body))
+        self.send_response(503 if first_time else 201)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_words: object) -> None:
+        pass
+
+
+@pytest.mark.skipif(not shutil.which("busybox"), reason="the witness runs in busybox")
+def test_the_witness_stores_each_number_and_acknowledges_what_was_taken(tmp_path: Path) -> None:
+    """An object that was refused is stored again, and no number is acknowledged before it is there."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Store)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    folder = tmp_path / "www"
+    target = f"127.0.0.1:{server.server_address[1]}/v1/AUTH_p/c/number-&sig=1&end=2"
+    (tmp_path / "www.objects").write_text(target)
+    process = subprocess.Popen(["busybox", "sh", str(WITNESS), "run", str(folder)], start_new_session=True)
+    try:
+        deadline = time.monotonic() + 30
+        while not ((folder / "stored").exists() and (folder / "stored").read_text().strip() == "2"):
+            assert time.monotonic() < deadline, Store.taken
+            time.sleep(0.05)
+    finally:
+        subprocess.run(["kill", "-KILL", "--", f"-{process.pid}"], check=True)
+        process.wait()
+        server.shutdown()
+        server.server_close()
+
+    assert [path for path, _body in Store.taken] == [f"/v1/AUTH_p/c/number-{n}?sig=1&end=2" for n in (1, 2)]
+    assert [body.split()[0] for _path, body in Store.taken] == ["1", "2"]
+    assert len(Store.refused) == 1
 
 
 @pytest.mark.skipif(not shutil.which("busybox"), reason="the witness runs in busybox")
