@@ -29,6 +29,7 @@ from typing import Any
 from ansible_collections.openstack.upgrade_test.plugins.module_utils import _memory
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._extension import (
     DESTROY,
+    MAKING,
     Extension,
     ExtensionError,
     Keeper,
@@ -118,10 +119,12 @@ class Plugins:
         self.place = run.path / "grenade"
         run.redactor.add([value for key, value in settings.credentials.items() if key.endswith("PASSWORD")])
 
-    def phase(self, folder: Path, phase: str, side: str, stage: str, name: str = "") -> Outcome:
-        """Run one phase of the plugin in a folder and return its outcome."""
+    def phase(self, folder: Path, phase: str, side: str, stage: str, name: str = "") -> Outcome | None:
+        """Run one phase of the plugin in a folder and return its outcome; None for one that was left out before."""
         project = name or project_of(folder)
         keeper = Keeper(self.run, Extension(validator=VALIDATOR, name=project, service=project))
+        if phase not in MAKING and not keeper.is_begun():
+            return None
         due = keeper.begin(phase)
         if not due.due:
             return keeper.outcome(phase, due.status, due.why, stage=stage)

@@ -219,7 +219,8 @@ def data_kept(case: Case) -> Answer:
     mine = [one for one in _verified(case) if "boot" not in one.check]
     missing = "No resource was made before and verified after the upgrade."
     answer = _checked(mine, "checks of persistent resources", missing)
-    if answer.result is Result.PASS and not any(case.outcomes(one, BEFORE) for one in SURVIVAL):
+    before = [one for validator in SURVIVAL for one in case.outcomes(validator, BEFORE)]
+    if answer.result is Result.PASS and not any(one.status is Status.PASS for one in before):
         return unproven("Resources verify now, but it was not recorded that they did before the upgrade.")
     return answer
 

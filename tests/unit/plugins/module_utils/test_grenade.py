@@ -52,6 +52,11 @@ class Scripts:
         self.commands: dict[str, list[str]] = {}
 
     def __call__(self, script: str, phase: str = "create", side: str = "") -> Outcome:
+        outcome = self.run_phase(script, phase, side)
+        assert outcome
+        return outcome
+
+    def run_phase(self, script: str, phase: str, side: str = "") -> Outcome | None:
         (self.folder / "settings").write_text(self.settings + "\n")
         (self.folder / "resources.sh").write_text(f"set -o errexit\n{BEGIN}{script}\n")
         settings = Settings(
@@ -173,7 +178,22 @@ def test_settings_that_register_nothing(scripts: Scripts, run: RunDirectory) -> 
 
     assert (outcome.status, "not in this cloud" in outcome.message) == ("skip", True)
     assert "some" not in run.document["services"]
-    assert scripts("exit 1", "verify", "post-upgrade").status == "unknown"
+    assert scripts.run_phase("exit 1", "verify", "post-upgrade") is None
+    assert scripts.run_phase("exit 1", "destroy") is None
+
+
+def test_a_plugin_that_could_not_make_its_resources(scripts: Scripts) -> None:
+    """What was begun and failed is not found to be well later."""
+    assert scripts("exit 1").status == "fail"
+
+    assert scripts("exit 0", "verify", "post-upgrade").status == "unknown"
+
+
+def test_waiting_for_an_address(scripts: Scripts) -> None:
+    """One that answers is waited for, and one that does not is told; so is the opposite."""
+    assert scripts.says("ping_check_public 127.0.0.1 5 > /dev/null; echo there") == "there"
+    outcome = scripts("ping_check_public 127.0.0.1 1 False", "destroy")
+    assert "127.0.0.1 still answers after 1 s" in outcome.message
 
 
 def test_settings_without_a_script(scripts: Scripts, tmp_path: Path, run: RunDirectory) -> None:
@@ -182,6 +202,7 @@ def test_settings_without_a_script(scripts: Scripts, tmp_path: Path, run: RunDir
     plugins = Plugins(run, Settings(library=LIBRARY, credentials=LOGIN))
     outcome = plugins.phase(tmp_path / "plugin", "create", "", "before", name="glance")
 
+    assert outcome
     assert (outcome.status, outcome.message) == (
         "skip",
         "glance has no resources.sh, so there is nothing that could survive.",
