@@ -133,7 +133,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
 
 def told(item: Item, fault: str, check: str, phase: str) -> Outcome:
     """Return the outcome for one part of a snapshot."""
-    size = f"{item.size / 1e6:.1f} MB in {item.file}, SHA-256 {item.sha256[:12]}"
+    size = f"{item.size:,} bytes in {item.file}, SHA-256 {item.sha256[:12]}"
     return Outcome(
         validator=VALIDATOR,
         check=check,
@@ -153,7 +153,8 @@ def taken(module: AnsibleModule, snapshot: Snapshot) -> None:
     known = {(one.kind, one.name) for one in snapshot.items()}
     wanted = [*(("database", one) for one in databases), *(("path", one) for one in params["paths"])]
     changed = any(one not in known for one in wanted)
-    items = snapshot.items() if module.check_mode else snapshot.take(databases, params["paths"])
+    every = snapshot.items() if module.check_mode else snapshot.take(databases, params["paths"])
+    items = [one for one in every if (one.kind, one.name) in wanted]  # others may be of another task on this host
     outcomes = [told(one, "", "snapshot_taken", params["phase"]) for one in items]
     finish(module, outcomes, changed=changed, items=[asdict(one) for one in items])
 
