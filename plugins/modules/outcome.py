@@ -39,7 +39,7 @@ options:
     type: str
     choices: [pass, fail, error, skip, unknown]
     required: true
-  message:
+  sentence:
     description:
       - One sentence that names the subject.
     type: str
@@ -75,7 +75,7 @@ EXAMPLES = r"""
     check: notice_unchanged
     subject: "{{ notice.id }}"
     status: "{{ 'pass' if answer.content == notice.text else 'fail' }}"
-    message: "The notice {{ notice.id }} reads {{ answer.content }}."
+    sentence: "The notice {{ notice.id }} reads {{ answer.content }}."
     expected: "{{ notice.text }}"
     found: "{{ answer.content }}"
     phase: "{{ upgrade_test_extension.phase }}"
@@ -100,13 +100,13 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, Status, finish
 
 VALIDATOR = "extension"
-FIELDS = ("service", "check", "subject", "message", "host", "expected", "found", "evidence", "phase")
+FIELDS = ("service", "check", "subject", "host", "expected", "found", "evidence", "phase")
 ARGUMENT_SPEC: dict[str, Any] = {
     "service": {"type": "str", "required": True},
     "check": {"type": "str", "required": True},
     "subject": {"type": "str", "required": True},
     "status": {"type": "str", "choices": ["pass", "fail", "error", "skip", "unknown"], "required": True},
-    "message": {"type": "str", "required": True},
+    "sentence": {"type": "str", "required": True},
     "host": {"type": "str", "default": ""},
     "expected": {"type": "raw"},
     "found": {"type": "raw"},
@@ -120,7 +120,8 @@ def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     given = {name: module.params[name] for name in FIELDS}
-    outcome = Outcome(validator=VALIDATOR, status=Status(module.params["status"]), **given)
+    status, sentence = Status(module.params["status"]), module.params["sentence"]
+    outcome = Outcome(validator=VALIDATOR, status=status, message=sentence, **given)
     finish(module, [outcome], msg=outcome.message)
 
 

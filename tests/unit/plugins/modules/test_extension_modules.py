@@ -101,7 +101,13 @@ def test_a_wrong_folder_is_one_line(run_dir: str, tmp_path: Path, capsys: pytest
 
 def test_a_check_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     """It has the form of all outcomes, fails the task when it is bad, and does not when it is collected."""
-    words = {"service": "bulletin", "check": "notice_kept", "subject": "n1", "message": "It changed.", "phase": "after"}
+    words = {
+        "service": "bulletin",
+        "check": "notice_kept",
+        "subject": "n1",
+        "sentence": "It changed.",
+        "phase": "after",
+    }
 
     bad = run(capsys, "outcome", status="fail", expected="a", found="b", **words)
     assert (bad["failed"], bad["msg"], bad["outcomes"][0]["expected"]) == (True, "It changed.", "a")
