@@ -312,6 +312,27 @@ def check(access: Access) -> None:
     _region(access)
 
 
+def login_variables(access: Access) -> dict[str, str]:
+    """Return the variables with which command-line clients log in as the user of clouds.yaml; nobody is asked."""
+    region = _region(access)
+    auth = {key: str(value) for key, value in region.config.get("auth", {}).items() if value}
+    missing = [key for key in ("auth_url", "username", "password", "project_name") if key not in auth]
+    if missing:
+        raise CloudError(
+            f"Cloud {access.cloud!r}: its entry has no {', '.join(missing)}, and scripts log in by name and password."
+        )
+    found = {f"OS_{key.upper()}": auth[key] for key in ("auth_url", "username", "password", "project_name")}
+    for whose in ("user", "project"):
+        name = auth.get(f"{whose}_domain_name", auth.get("domain_name", ""))
+        id_ = auth.get(f"{whose}_domain_id", "default" if name.lower() in ("", "default") else "")
+        # Scripts that change the user set ids, as DevStack does; a name beside them would be one too many.
+        found |= {f"OS_{whose.upper()}_DOMAIN_ID": id_} if id_ else {f"OS_{whose.upper()}_DOMAIN_NAME": name}
+    found |= {"OS_REGION_NAME": str(region.region_name)} if region.region_name else {}
+    found |= {"OS_INTERFACE": access.interface} if access.interface else {}
+    found |= {"OS_CACERT": str(region.config["cacert"])} if region.config.get("cacert") else {}
+    return found
+
+
 def connect(access: Access) -> Cloud:
     """Read clouds.yaml, authenticate, return the cloud; each failure is a CloudError whose one line says what to do."""
     region = _region(access)
