@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud impo
     CloudError,
     connect,
 )
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import BAD
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import CLOUDS, RunDirectory
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item, Journal
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._phases import ABSENT, work
@@ -173,24 +175,46 @@ class TestProject:
         return left
 
     def _empty(self, project: Mapping[str, Any], user: Mapping[str, Any] | None) -> None:
-        """Remove a lost run's resources, as their own user, whose password is set anew; CloudError when some stay."""
-        if user and self._belongings(project["id"]):
-            with tempfile.TemporaryDirectory() as folder:
-                self._remove_as_user(Path(folder) / project["name"].removeprefix(NAME_PREFIX), project, user)
-        left = self._belongings(project["id"])
+        """Remove what a project still has, as its own user; CloudError when some of it stays."""
+        left: list[str] = []
+        if user and (self._belongings(project["id"]) or self._unfinished(project)):
+            with self._directory(project) as run:
+                left = self._remove_as_user(run, project, user)
+        left = left or self._belongings(project["id"])
         if left:
             raise CloudError(
                 f"Project {project['name']} still has {', '.join(left)}, so it is not removed: nothing could find them "
                 "without it. Remove them first."
             )
 
-    def _remove_as_user(self, folder: Path, project: Mapping[str, Any], user: Mapping[str, Any]) -> None:
-        folder.mkdir(mode=0o700)
-        password, run = secrets.token_urlsafe(32), RunDirectory(folder)
+    def _is_of_run(self, project: Mapping[str, Any]) -> bool:
+        return bool(self.run and project["name"] == f"{NAME_PREFIX}{self.run.run_id}")
+
+    def _unfinished(self, project: Mapping[str, Any]) -> bool:
+        """Whether the journal of the run has resources of the project that were not deleted."""
+        items = Journal(self.run).items() if self.run and self._is_of_run(project) else []
+        return any(item.type not in ("project", "user") for item in items)
+
+    @contextmanager
+    def _directory(self, project: Mapping[str, Any]) -> Iterator[RunDirectory]:
+        """Yield the run's directory, or one for a run that is lost."""
+        if self.run and self._is_of_run(project):
+            yield self.run
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / project["name"].removeprefix(NAME_PREFIX)
+            path.mkdir(mode=0o700)
+            yield RunDirectory(path)
+
+    def _remove_as_user(self, run: RunDirectory, project: Mapping[str, Any], user: Mapping[str, Any]) -> list[str]:
+        """Remove the resources as their user, who gets a new password and his role again; return what stays."""
+        password = secrets.token_urlsafe(32)
         self.api.request("PATCH", f"/users/{user['id']}", json={"user": {"password": password}})
+        self.api.request("PUT", f"/projects/{project['id']}/users/{user['id']}/roles/{self._role()}")
         _write_clouds(run, {CLOUD: clouds_entry(self.cloud, user["id"], project["id"], password)})
         shop = Workshop(cloud=connect(self._user_access(run)), journal=Journal(run), options=Options())
         work(shop, [service for service in SERVICES if shop.cloud.endpoints(service.types)], ABSENT)
+        return [outcome.subject for outcome in shop.outcomes if outcome.status in BAD]
 
     def _delete_default_group(self, project: str) -> None:
         """Delete the security group that neutron makes for a project as soon as anybody asks, and keeps for ever."""

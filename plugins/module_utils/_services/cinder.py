@@ -378,7 +378,7 @@ def _in_ceph(look: Look, configuration: Path, wanted: set[str]) -> dict[str, Any
                 for pool in cluster.list_pools():
                     found.update(_in_pool(rbd, cluster, pool, wanted))
             return found
-        except rados.Error as problem:
+        except (rados.Error, rbd.Error) as problem:
             look.problems.append(f"{configuration} as {user}: {problem}")
     return found
 
