@@ -48,6 +48,11 @@ def by_key(body: Any, key: str) -> list[dict[str, Any]]:
     return [{"id": one, "name": one, "value": value} for one, value in (body.get(key) or {}).items()]
 
 
+def held(body: Any) -> list[dict[str, Any]]:
+    """Return allocations as entries, by who holds them; their generation counts every write and says nothing."""
+    return [{**one, "resources": one["value"]["resources"]} for one in by_key(body, "allocations")]
+
+
 def assignments(body: Any) -> list[dict[str, Any]]:
     """Return role assignments as entries; they have no id but what they say."""
     return [{"id": _words(one), "name": _words(one), "scope": one.get("scope")} for one in body["role_assignments"]]
@@ -238,8 +243,8 @@ _PLACEMENT = (
         service="placement",
         of="resource_providers",
         path="/resource_providers/{id}/allocations",
-        entries=lambda body: by_key(body, "allocations"),
-        fields=("value",),
+        entries=held,
+        fields=("resources",),
     ),
 )
 _NEUTRON = (

@@ -28,7 +28,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._fingerprin
     take,
 )
 
-TYPES = {"identity": "keystone", "compute": "nova", "network": "neutron", "object-store": "swift"}
+TYPES = ("identity", "compute", "network", "object-store", "placement")
 
 
 class Cloud:
@@ -155,6 +155,24 @@ def test_agents_are_asked_for_what_they_serve() -> None:
 
     assert set(part.things) == {"1/r"}
     assert "/agents/2/l3-routers" not in cloud.asked
+
+
+def test_a_write_of_the_same_allocation_is_no_difference() -> None:
+    """What a server holds is compared, and not how often that was written."""
+
+    def held(generation: int) -> Fingerprint:
+        one = {"resources": {"VCPU": 1}, "consumer_generation": generation}
+        return look(
+            {
+                "/resource_providers": {"resource_providers": [{"uuid": "p", "name": "compute1"}]},
+                "/resource_providers/p/allocations": {"allocations": {"s": one}},
+            },
+            "allocations",
+        )
+
+    assert held(1).parts == held(2).parts
+    [thing] = held(1).parts["allocations"].things.items()
+    assert (thing[0], dict(thing[1].fields)) == ("p/s", {"resources": {"VCPU": 1}})
 
 
 def test_accounts_are_read_from_headers() -> None:
