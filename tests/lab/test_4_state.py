@@ -35,7 +35,12 @@ class Bystander:
             cloud.identity.assign_project_role_to_user(project, user, role)
             network = cloud.network.create_network(name=NAME, project_id=project.id)
             subnet = cloud.network.create_subnet(
-                name=NAME, network_id=network.id, project_id=project.id, ip_version=4, cidr="10.77.0.0/24"
+                name=NAME,
+                network_id=network.id,
+                project_id=project.id,
+                ip_version=4,
+                cidr="10.77.0.0/24",
+                is_dhcp_enabled=False,  # so that nothing else comes up in the network meanwhile
             )
             port = cloud.network.create_port(name=NAME, network_id=network.id, project_id=project.id)
             group = cloud.network.create_security_group(name=NAME, project_id=project.id)
@@ -135,7 +140,7 @@ def widen_rule(one: Bystander) -> None:
 
 
 def take_subnet_apart(one: Bystander) -> None:
-    one.cloud.network.update_subnet(one.made["subnet"], is_dhcp_enabled=False)
+    one.cloud.network.update_subnet(one.made["subnet"], gateway_ip="10.77.0.99")
 
 
 def publish_image(one: Bystander) -> None:
@@ -164,7 +169,7 @@ PLANTS: dict[str, tuple[Callable[[Bystander], None], str]] = {
     "users_kept": (disable_user, "enabled was True and is False"),
     "ports_kept": (bind_port_elsewhere, "binding:host_id was '' and is 'nowhere'"),
     "security_group_rules_kept": (widen_rule, "was not there before"),
-    "subnets_kept": (take_subnet_apart, "enable_dhcp was True and is False"),
+    "subnets_kept": (take_subnet_apart, "gateway_ip was '10.77.0.1' and is '10.77.0.99'"),
     "images_kept": (publish_image, "visibility was 'private' and is 'public'"),
     "flavors_kept": (drop_flavor, "is gone"),
     "compute_quotas_kept": (cut_quota, "limit was 20 and is 1"),

@@ -203,10 +203,11 @@ _NOVA = (
         name="hypervisors",
         one="hypervisor",
         service="nova",
-        path="/os-hypervisors/detail",
+        # Not with details: for these nova asks every compute, and waits long for one that is away.
+        path="/os-hypervisors",
         many="hypervisors",
         named="hypervisor_hostname",
-        fields=("hypervisor_hostname", "hypervisor_type", "host_ip", "state", "status"),
+        fields=("hypervisor_hostname", "state", "status"),
     ),
     Kind(
         name="compute_quotas",

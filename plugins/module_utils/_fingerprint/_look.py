@@ -52,6 +52,7 @@ class Look:
     def told(self, name: str, earlier: str | None, allowances: Sequence[Allowance], settle: float) -> list[Outcome]:
         """Return the outcomes, after the differences have had their time to go away."""
         if not earlier:
+            becomes_true(self._is_whole, settle, step=PAUSE)
             return [
                 *told_of_look(self.fingerprint, self.phase),
                 *told_of_steps(in_step(self.fingerprint), self.phase),
@@ -69,15 +70,22 @@ class Look:
             *told_of_steps(in_step(self.fingerprint), self.phase),
         ]
 
+    def _is_whole(self) -> bool:
+        """Whether everything was seen; if not, look again at what was not."""
+        unseen = {kind for kind, part in self.fingerprint.parts.items() if part.trouble}
+        return not unseen or self._look_again(unseen)
+
+    def _look_again(self, names: set[str]) -> bool:
+        """Look at some kinds once more; always false, so that it is asked again whether all is well."""
+        again = self._take([kind for kind in self.kinds if kind.name in names])
+        self.fingerprint = replace(self.fingerprint, parts={**self.fingerprint.parts, **again.parts})
+        return False
+
     def _at_rest(self, before: Fingerprint, allowances: Sequence[Allowance]) -> bool:
         """Whether nothing is apart any more; if something is, look at those kinds again for the next time."""
         apart = {one.kind for one in compare(before, self.fingerprint, allowances) if _restless(one)}
         torn = {kind for one in in_step(self.fingerprint) if one.faults for kind in one.step.kinds}
-        if not apart and not torn:
-            return True
-        again = self._take([kind for kind in self.kinds if kind.name in apart | torn])
-        self.fingerprint = replace(self.fingerprint, parts={**self.fingerprint.parts, **again.parts})
-        return False
+        return not (apart or torn) or self._look_again(apart | torn)
 
     def _nothing_to_compare_with(self, name: str, earlier: str) -> Outcome:
         return Outcome(

@@ -35,7 +35,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._fingerprin
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import SERVICES
 
-SIDE_BY_SIDE = 8  # requests at once, for what is asked project by project or agent by agent
+SIDE_BY_SIDE = 4  # requests at once, for what is asked project by project or agent by agent
 MOST_PAGES = 10_000
 
 
