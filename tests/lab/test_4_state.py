@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -231,7 +232,7 @@ def test_a_snapshot_brings_a_database_and_a_folder_back(lab: Lab) -> None:
     folder = lab.root / "hosts/infra/canary"
 
     def sql(text: str) -> str:
-        return lab.ssh("infra", SQL, socket, text)
+        return lab.ssh("infra", SQL, socket, shlex.quote(text))
 
     sql("CREATE DATABASE canary CHARACTER SET utf8mb4; CREATE TABLE canary.a (x TEXT)")
     sql("INSERT INTO canary.a VALUES ('kept ü')")
