@@ -37,6 +37,7 @@ BULLETIN = COLLECTION / "docs/examples/bulletin"
 BOARD = COLLECTION / "extensions/molecule/extensions/board.py"
 HOME = "https://opendev.org/openstack/grenade"
 PROJECTS = ["keystone", "neutron", "nova"]
+FLAVOR, TRAIT = "grenade", "CUSTOM_REAL_GUESTS"
 NEXT = {OLD: NEW, NEW: "2026.2"}
 CLIENTS = ("python-openstackclient==10.5.0", "osc-placement==4.9.1")
 
@@ -74,17 +75,26 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 @contextmanager
-def only_the_real_compute(lab: Lab) -> Iterator[None]:
-    """Nova's plugin boots a server and pings it, so it must not come to the compute without guests."""
+def flavor_of_the_real_compute(lab: Lab) -> Iterator[None]:
+    """Nova's plugin boots a server and pings it, so its flavor must not fit the compute without guests."""
     with quiet():
-        compute = lab.admin().cloud.compute
-        (service,) = compute.services(host="compute2", binary="nova-compute")
-        compute.disable_service(service)
+        cloud = lab.admin().cloud
+        [provider] = cloud.placement.resource_providers(name="compute1")
+        path, version = f"/resource_providers/{provider.id}/traits", {"OpenStack-API-Version": "placement 1.6"}
+        cloud.placement.put(f"/traits/{TRAIT}", headers=version)
+        before = cloud.placement.get(path, headers=version).json()
+        cloud.placement.put(path, json={**before, "traits": [*before["traits"], TRAIT]}, headers=version)
+        flavor = cloud.compute.create_flavor(name=FLAVOR, ram=128, vcpus=1, disk=1)
+        cloud.compute.create_flavor_extra_specs(flavor, {f"trait:{TRAIT}": "required"})
     try:
         yield
     finally:
         with quiet():
-            lab.admin().cloud.compute.enable_service(service)
+            cloud = lab.admin().cloud
+            cloud.compute.delete_flavor(flavor)
+            now = cloud.placement.get(path, headers=version).json()
+            left = [trait for trait in now["traits"] if trait != TRAIT]
+            cloud.placement.put(path, json={**now, "traits": left}, headers=version)
 
 
 def plugins(lab: Lab, tree: Path, clients: Path, target: str) -> dict[str, Any]:
@@ -97,7 +107,10 @@ def plugins(lab: Lab, tree: Path, clients: Path, target: str) -> dict[str, Any]:
     config = f"{lab.root}/hosts/control1/etc/nova/nova.conf"
     return {
         "upgrade_test_grenade_plugins": [{"path": str(tree), "projects": PROJECTS}],
-        "upgrade_test_grenade_environment": {"PATH": f"{clients}:/usr/sbin:/usr/bin:/sbin:/bin"},
+        "upgrade_test_grenade_environment": {
+            "PATH": f"{clients}:/usr/sbin:/usr/bin:/sbin:/bin",
+            "DEFAULT_INSTANCE_TYPE": FLAVOR,
+        },
         "upgrade_test_grenade_commands": {
             "nova-manage": ["ssh", *options, f"root@{lab.addresses()['control1']}", *command, config]
         },
@@ -124,7 +137,7 @@ def run(lab: Lab, target: str, board: dict[str, str], clients: Path, grenade: Pa
         **board,
         **(plugins(lab, grenade, clients, target) if grenade else {}),
     }
-    with only_the_real_compute(lab):
+    with flavor_of_the_real_compute(lab):
         return lab.play("run", given, timeout=1800)
 
 
