@@ -262,7 +262,9 @@ def main() -> int:
     source = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name, haproxy(Path(name)) as server:
         program = build_floor(Path(name))
-        rounds = [measure_round(server, program, options.rate, options.seconds, source) for _ in range(options.rounds)]
+        rounds = [
+            measure_round(server, program, options.rate, options.seconds, source) for _round in range(options.rounds)
+        ]
         late, growth = measure_memory(server, options.rate, options.minutes)
     memory = {"rss_mb": round(late, 1), "rss_growth_mb": round(growth, 2)}
     print(json.dumps({"benchmark": "observer_cost", **ratios(rounds), **memory}))

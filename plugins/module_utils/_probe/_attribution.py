@@ -237,7 +237,7 @@ class Scene:
         return [one for one in self.lanes if (one.host, one.service) == (host, KEYSTONE) and one.published]
 
 
-Rule = Callable[[Case], Attribution | None]
+Rule = Callable[[Case], "Attribution | None"]
 Seen = TypeVar("Seen", bound=Any)
 
 

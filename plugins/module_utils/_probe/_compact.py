@@ -245,7 +245,7 @@ def _unpack_lane(columns: _In) -> LaneBlock:
         Proof(begin, begin + window * 1000, bool(flag))
         for begin, window, flag in zip(begins, windows, thinned, strict=True)
     ]
-    gaps = [(length, begin, end) for length, begin, end in columns.rows("qqq")]
+    gaps = [(row[0], row[1], row[2]) for row in columns.rows("qqq")]
     seconds, counts = columns.rising("q"), columns.column("I")
     sent, planned = _Packed(columns, counts), _Packed(columns, counts)
     places = range(len(counts))

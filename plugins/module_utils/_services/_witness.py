@@ -23,7 +23,7 @@ from itertools import pairwise
 
 SLACK = 2.0  # seconds by which two looks at a clock may differ without a reason
 DRIFT = 0.002  # share by which the clock of an emulated guest may differ from the world's
-BEAT_LIMIT = 5.0  # seconds without a beat after which a guest that ran was stalled; it beats each second
+BEAT_LIMIT = 15.0  # seconds without a beat after which a guest that ran was stalled; a busy host may take a few
 SECTOR = 512  # bytes of a record on the volume
 OFFSET = 1024 * 1024  # where the records begin; what lies before is the volume's content
 

@@ -44,7 +44,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Checks,
     Kind,
     Sample,
-    SampleError,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
@@ -115,7 +114,7 @@ class KeystoneSample(Sample):
         if STRANGER in self._clouds().get("clouds", {}):
             roles = [{"name": name} for name in self.cloud.roles]
             self.keep(self.trusts, "trust", {**self._trust(), "roles": roles}, trust_facts)
-        if not self.item("grant"):
+        if not self.item("grant") and self._stored(CLOUD):
             item = Item(service=self.service.name, type="grant", name=self.name("grant"), id=self.cloud.user_id)
             self.note(item, **self._grant())
 
@@ -191,10 +190,7 @@ class KeystoneSample(Sample):
 
     def _grant(self) -> dict[str, Any]:
         """Return what a new login of the user brings."""
-        auth = self._stored(CLOUD)
-        if not auth:
-            raise SampleError(f"There is no user {CLOUD} in the run's clouds.yaml, so nobody can log in.")
-        token = self._use_password(auth, {"project": {"id": self.cloud.project_id}}).body["token"]
+        token = self._use_password(self._stored(CLOUD), {"project": {"id": self.cloud.project_id}}).body["token"]
         return {**grant_facts(token), "catalogue": catalogue_facts(token["catalog"])}
 
     def _stored(self, cloud: str) -> dict[str, str]:
@@ -230,14 +226,21 @@ class KeystoneSample(Sample):
             "wrong_secret_refused": self._wrong_secret,
             "wrong_password_refused": self._wrong_password,
             "credential_unchanged": lambda: self.same(self.blobs, "credential", blob_facts),
-            "trust_unchanged": lambda: self.same(self.trusts, "trust", trust_facts),
-            "trust_authenticates": self._trust_works,
+            **self._trust_checks(),
             "old_token_valid": self._old_token,
             "revoked_token_refused": self._revoked_token,
             "grant_unchanged": self._same_grant,
             "resources_listed": lambda: self.listed(*((kind, self.api) for kind in self.kinds() if kind.named)),
             "stranger_refused": lambda: self.stranger_refused(own + self.made("application-credential").id),
             "anonymous_refused": lambda: self.anonymous_refused(own + self.made("application-credential").id),
+        }
+
+    def _trust_checks(self) -> Checks:
+        if not self._stored(STRANGER):
+            return {"trust_authenticates": lambda: unseen("trust", "The run has no other user to trust.")}
+        return {
+            "trust_unchanged": lambda: self.same(self.trusts, "trust", trust_facts),
+            "trust_authenticates": self._trust_works,
         }
 
     def _application_works(self) -> Finding:
@@ -327,6 +330,10 @@ class KeystoneSample(Sample):
 
     def _same_grant(self) -> Finding:
         """A new login brings the same roles and the same catalogue."""
+        if not self._stored(CLOUD):
+            return unseen(
+                "user", f"There is no user {CLOUD} in the run's clouds.yaml, so nobody can log in."
+            )
         item = self.made("grant")
         return unchanged("The grant", item.name, item.facts, self._grant())
 

@@ -321,7 +321,7 @@ class NovaSample(Sample):
         except CannotPingError:
             pings = False
         http = becomes_true(lambda: http_get(f"http://{address}/") is not None, _HTTP_PATIENCE)
-        beat = look_at_witness(address) if http else None
+        beat = first_beat(address) if http else None
         boot_id = read_boot_id(address, self.options.boot_id_path) if http else None
         return {"ping": pings, "http": http, "boot_id": boot_id, "witness": beat.as_facts() if beat else None}
 
@@ -499,6 +499,14 @@ def look_at_witness(address: str) -> Beat | None:
     """Return what the witness in the guest tells, or None when there is none."""
     answer = http_get(f"http://{address}{WITNESS}")
     return read_beat(answer[1], clock.time()) if answer and answer[0] == 200 else None
+
+
+def first_beat(address: str) -> Beat | None:
+    """Return the first beat of the witness, which may begin a moment later than the guest's web server."""
+    beat = look_at_witness(address)
+    if beat is None and becomes_true(lambda: look_at_witness(address) is not None, 5):
+        beat = look_at_witness(address)
+    return beat
 
 
 def reach_checks(server: Item | None, boot_id_path: str | None) -> Checks:

@@ -59,7 +59,7 @@ class Place:
         return self.service == "guest"
 
 
-Fault = Callable[[Place, float, int], Kind | None]
+Fault = Callable[[Place, float, int], "Kind | None"]
 """(who asks, seconds since the beginning, number of the probe) -> how it fails, or None."""
 
 

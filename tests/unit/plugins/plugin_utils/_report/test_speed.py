@@ -89,11 +89,11 @@ def test_terminal_shows_the_delayed_first(results: dict[str, Any]) -> None:
     """A summary in plain ASCII begins with what was delayed, in the colour of what is bad."""
     results["performance"] = [results["performance"][one] for one in (0, 2, 3, 1)]
     lines = summary_lines(results, Path("/run"), plain=True)
-    first = next(place for place, (_, text) in enumerate(lines) if "response times in ms" in text)
+    first = next(place for place, (_tone, text) in enumerate(lines) if "response times in ms" in text)
 
     assert lines[first + 1][0] == "bad"
     assert re.sub(" +", " ", lines[first + 1][1]) == " nova list servers 31.0 62.0 - p95 2.04x (1.91 to 2.20)"
-    assert ["glance" in text for _, text in lines[first + 2 : first + 5]] == [True, False, False]
+    assert ["glance" in text for _tone, text in lines[first + 2 : first + 5]] == [True, False, False]
     assert "too few requests" in lines[first + 3][1]
     assert "the observer's own host" in lines[first + 4][1]
 
@@ -102,7 +102,7 @@ def test_terminal_counts_what_it_leaves_out(results: dict[str, Any]) -> None:
     """Many operations are cut to a few, and the cut is told."""
     results["performance"] += [measured(f"operation {n}", None, None) for n in range(10)]
 
-    assert any("7 more in the report" in text for _, text in summary_lines(results, Path("/run")))
+    assert any("7 more in the report" in text for _tone, text in summary_lines(results, Path("/run")))
 
 
 def test_page_and_markdown_show_all(results: dict[str, Any]) -> None:
@@ -124,4 +124,4 @@ def test_without_measurements_there_is_no_table(results: dict[str, Any]) -> None
 
     assert "Response times, in ms" not in html(results, [])
     assert "Response times in ms" not in markdown(results)
-    assert not any("response times" in text for _, text in summary_lines(results, Path("/run")))
+    assert not any("response times" in text for _tone, text in summary_lines(results, Path("/run")))
