@@ -133,6 +133,10 @@ def run(lab: Lab, target: str, board: dict[str, str], clients: Path, grenade: Pa
         "upgrade_test_to_release": target,
         "upgrade_test_from_release": lab.release,
         "upgrade_test_snapshot": True,
+        # What does not depend on the strategy is tested with the rolling upgrade.
+        "upgrade_test_exercise": False,
+        "upgrade_test_baseline": 10,
+        "upgrade_test_settle": 10,
         "upgrade_test_service_folders": [str(BULLETIN)],
         **board,
         **(plugins(lab, grenade, clients, target) if grenade else {}),
