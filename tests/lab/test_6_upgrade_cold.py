@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """A cold upgrade to the next release, with a service of one's own and plugins of Grenade, and a snapshot.
 
+``UPGRADE_TEST_LAB_COLD``
+    Has to be set for these tests to run, as they take a quarter of an hour.
 ``UPGRADE_TEST_GRENADE``, ``UPGRADE_TEST_HEAT``
     Trees of Grenade and Heat, where they cannot be fetched from where they are at home.
 """
@@ -32,6 +34,10 @@ from ansible_collections.openstack.upgrade_test.tests.lab._lab import (
     wait_for,
 )
 
+pytestmark = pytest.mark.skipif(
+    not os.environ.get("UPGRADE_TEST_LAB_COLD"),
+    reason="takes a quarter of an hour; set UPGRADE_TEST_LAB_COLD to run it",
+)
 COLLECTION = TREE / "ansible_collections/openstack/upgrade_test"
 BULLETIN = COLLECTION / "docs/examples/bulletin"
 BOARD = COLLECTION / "extensions/molecule/extensions/board.py"
