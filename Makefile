@@ -10,6 +10,7 @@ SHELL := /bin/bash
 
 FROM ?= 2025.1
 TO ?= 2026.1
+PROFILE ?= core
 LAB_ROOT ?= /var/lib/upgrade-test-lab
 LAB_NETWORK ?= 172.24.4.0/24
 RUNS_DIR ?= $(CURDIR)/upgrade-test-runs
@@ -28,7 +29,7 @@ export LC_ALL := C.UTF-8
 # Ansible's modules are imported hundreds of times in a run; without bytecode each import compiles anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo clean test lint types units sanity scenarios docs lab-test bench artifact copy distclean
+.PHONY: help demo clean test test-full lint types units sanity scenarios docs lab-test bench artifact copy distclean
 
 help: ## this list
 	@echo 'Two commands for a newcomer (as root, on Debian or Ubuntu with Python 3.11 or newer):'
@@ -37,10 +38,11 @@ help: ## this list
 	@echo
 	@sed -nE 's/^([a-z-]+):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14 | sed 's/^/  /'
 	@echo
-	@echo 'Variables: FROM=$(FROM) TO=$(TO) LAB_ROOT=$(LAB_ROOT) LAB_NETWORK=$(LAB_NETWORK) RUNS_DIR=$(RUNS_DIR)'
+	@echo 'Variables: FROM=$(FROM) TO=$(TO) PROFILE=$(PROFILE) RUNS_DIR=$(RUNS_DIR)'
+	@echo '           LAB_ROOT=$(LAB_ROOT) LAB_NETWORK=$(LAB_NETWORK)'
 
 demo: $(VENV)/.ready ## lab, test around an upgrade FROM -> TO, verdict; about a quarter of an hour
-	@exec tools/demo run --began $(BEGAN) --from '$(FROM)' --to '$(TO)' \
+	@exec tools/demo run --began $(BEGAN) --from '$(FROM)' --to '$(TO)' --profile '$(PROFILE)' \
 	  --lab-root '$(LAB_ROOT)' --lab-network '$(LAB_NETWORK)' --runs-dir '$(RUNS_DIR)' --tree '$(TREE)-demo'
 
 clean: $(VENV)/.ready ## remove the lab of `make demo`; its runs are kept
@@ -48,6 +50,9 @@ clean: $(VENV)/.ready ## remove the lab of `make demo`; its runs are kept
 
 test: $(VENV)/.ready-test ## lint types units sanity docs scenarios lab-test, and how long each took
 	@exec tools/steps lint types units sanity docs scenarios lab-test
+
+test-full: copy ## end to end against a lab with all services; not part of `make test` (root, three quarters of an hour)
+	cd $(COPY) && PYTHONPATH=$(TREE) pytest tests/lab_full
 
 lint: copy ## ruff, yamllint, ansible-lint
 	cd $(COPY) && ruff check . && ruff format --check . && yamllint --strict . && ansible-lint

@@ -212,6 +212,11 @@ class Cloud:
         return str(self._grant.project_id or "")
 
     @property
+    def project_name(self) -> str:
+        """Name of the project, or an empty text."""
+        return str(self._grant.project_name or "")
+
+    @property
     def project_domain_id(self) -> str:
         """Id of the project's domain."""
         return str(self._grant.project_domain_id or "")
@@ -267,7 +272,7 @@ class Cloud:
             response = self.session.request(url, method, raise_exc=False, connect_retries=0, **more)
         except exceptions.ClientException as problem:
             raise self._no_answer(f"{method} {url} ({service})", problem) from problem
-        if response.status_code >= 300:
+        if response.status_code > 300:  # 300 is how some services answer with their versions, and followed by nobody
             raise http_error(f"{method} {url} ({service})", response.status_code, response.text)
         headers = {key.lower(): value for key, value in response.headers.items()}
         return Answer(response.status_code, headers, response.content, response.json)
@@ -305,6 +310,27 @@ def http_error(what: str, status: int, text: str) -> HttpError:
 def check(access: Access) -> None:
     """Read clouds.yaml and ask nobody; CloudError when the cloud is not in it, or its entry is not usable."""
     _region(access)
+
+
+def login_variables(access: Access) -> dict[str, str]:
+    """Return the variables with which command-line clients log in as the user of clouds.yaml; nobody is asked."""
+    region = _region(access)
+    auth = {key: str(value) for key, value in region.config.get("auth", {}).items() if value}
+    missing = [key for key in ("auth_url", "username", "password", "project_name") if key not in auth]
+    if missing:
+        raise CloudError(
+            f"Cloud {access.cloud!r}: its entry has no {', '.join(missing)}, and scripts log in by name and password."
+        )
+    found = {f"OS_{key.upper()}": auth[key] for key in ("auth_url", "username", "password", "project_name")}
+    for whose in ("user", "project"):
+        name = auth.get(f"{whose}_domain_name", auth.get("domain_name", ""))
+        id_ = auth.get(f"{whose}_domain_id", "default" if name.lower() in ("", "default") else "")
+        # Scripts that change the user set ids, as DevStack does; a name beside them would be one too many.
+        found |= {f"OS_{whose.upper()}_DOMAIN_ID": id_} if id_ else {f"OS_{whose.upper()}_DOMAIN_NAME": name}
+    found |= {"OS_REGION_NAME": str(region.region_name)} if region.region_name else {}
+    found |= {"OS_INTERFACE": access.interface} if access.interface else {}
+    found |= {"OS_CACERT": str(region.config["cacert"])} if region.config.get("cacert") else {}
+    return found
 
 
 def connect(access: Access) -> Cloud:

@@ -22,6 +22,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import
 
 LOG = "evidence/driver.log"
 STATE = "evidence/driver.json"
+CHECKS = {"stop": "services_stopped", "upgrade": "upgrade_completed", "start": "services_started"}
 TAIL_BYTES = 64 * 1024
 # Ansible sets it for this module alone; a deployment tool that is made of Ansible would follow it on all its hosts.
 OURS = "ANSIBLE_ASYNC_DIR"
@@ -51,7 +52,7 @@ def _finished(module: Any, command: Command) -> None:
         module.exit_json(changed=True, driver={"state": "absent"}, outcomes=[])
     rc = command.run(params["argv"], params["name"], params["chdir"], params["environment"])
     facts = command.describe(params["lines"])
-    outcome = verdict_on(params["name"], rc, facts, params["phase"])
+    outcome = verdict_on(params["name"], rc, facts, params["phase"], params["step"])
     finish(module, [outcome], changed=True, driver=facts, msg=outcome.message)
 
 
@@ -62,14 +63,14 @@ def _stopped(module: Any, command: Command) -> None:
     module.exit_json(changed=alive, driver=command.describe())
 
 
-def verdict_on(name: str, rc: int, facts: Mapping[str, Any], phase: str) -> Outcome:
+def verdict_on(name: str, rc: int, facts: Mapping[str, Any], phase: str, step: str = "upgrade") -> Outcome:
     """Return the outcome of a command that ended with ``rc``."""
     lines = facts.get("last_lines", [])
     ended = f"was ended by signal {-rc}" if rc < 0 else f"ended with exit code {rc}"
     last = f": {lines[-1].strip()}" if rc and lines else "."
     return Outcome(
         validator="driver",
-        check="upgrade_completed",
+        check=CHECKS[step],
         service="",
         subject=name,
         phase=phase,

@@ -26,6 +26,7 @@ SCHEMA = 1
 EVENTS = "events.jsonl"
 OUTCOMES = "outcomes.jsonl"
 RESOURCES = "resources.jsonl"
+EVIDENCE = "evidence"
 CLOUDS = "clouds.yaml"
 OPEN, CLOSED, INTERRUPTED = "open", "closed", "interrupted"
 LAST_PHASE = "end"
@@ -231,6 +232,11 @@ class RunDirectory:
         clean = self.redactor.value(document)
         text = json.dumps(clean, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False, default=str)
         return self._replace(name, text + "\n")
+
+    def write_evidence(self, name: str, document: Any) -> Path:
+        """Replace a document in the folder of what is too large for a record."""
+        (self.path / EVIDENCE).mkdir(mode=0o700, exist_ok=True)
+        return self.write_json(f"{EVIDENCE}/{name}", document)
 
     def write_text(self, name: str, text: str, *, rendered: bool = False) -> Path:
         """Replace a text file in one step, redacted; what was ``rendered`` from redacted values keeps its markup."""

@@ -33,6 +33,13 @@ options:
     description: Name of the driver, for the records.
     type: str
     default: command
+  step:
+    description:
+      - What the command does. In a cold upgrade all services are stopped before and, where the upgrade does not do it,
+        started after it.
+    type: str
+    choices: [stop, upgrade, start]
+    default: upgrade
   argv:
     description:
       - The command and its arguments; required with O(state=finished).
@@ -127,6 +134,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["finished", "status", "stopped"], "default": "finished"},
             "run_dir": {"type": "path", "required": True},
             "name": {"type": "str", "default": "command"},
+            "step": {"type": "str", "choices": ["stop", "upgrade", "start"], "default": "upgrade"},
             "argv": {"type": "list", "elements": "str"},
             "chdir": {"type": "path"},
             "environment": {"type": "dict", "default": {}},

@@ -12,7 +12,9 @@ module: lab_cloud
 short_description: Fill the cloud of the embedded lab
 version_added: 0.1.0
 description:
-  - Makes what is missing of the services, users, flavors, images, networks and zones of the lab's cloud.
+  - >-
+    Makes what is missing of the services, users, roles, domains, flavors, images, networks, zones and volume types of
+    the lab's cloud.
 author:
   - The openstack.upgrade_test contributors (@openstack)
 requirements:
@@ -38,6 +40,15 @@ options:
     description: Project, roles and password of each user by its name.
     type: dict
     default: {}
+  roles:
+    description: Roles that no user has from the start.
+    type: list
+    elements: str
+    default: []
+  domains:
+    description: Name (C(admin)) and password of the user who administers each domain, by the domain's name.
+    type: dict
+    default: {}
   computes:
     description: Hosts whose nova-compute must report before anything else is made.
     type: list
@@ -47,6 +58,11 @@ options:
     description: Number of network agents that must report before anything else is made.
     type: int
     default: 0
+  volume_services:
+    description: Hosts with their backends, such as V(storage1@ceph), whose cinder-volume must report first.
+    type: list
+    elements: str
+    default: []
   flavors:
     description: Values ram (MiB), vcpus and disk (GiB) of each flavor by its name.
     type: dict
@@ -61,6 +77,10 @@ options:
     default: {}
   zones:
     description: Hosts of each availability zone by its name.
+    type: dict
+    default: {}
+  volume_types:
+    description: The backend of each volume type by its name.
     type: dict
     default: {}
 attributes:
@@ -91,7 +111,7 @@ made:
   returned: always
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -104,16 +124,21 @@ OPTIONS: dict[str, Any] = {
     "region": {"type": "str", "default": "RegionOne"},
     "services": {"type": "dict", "default": {}},
     "users": {"type": "dict", "default": {}, "no_log": True},
+    "roles": {"type": "list", "elements": "str", "default": []},
+    "domains": {"type": "dict", "default": {}, "no_log": True},
     "computes": {"type": "list", "elements": "str", "default": []},
     "agents": {"type": "int", "default": 0},
+    "volume_services": {"type": "list", "elements": "str", "default": []},
     "flavors": {"type": "dict", "default": {}},
     "images": {"type": "dict", "default": {}},
     "networks": {"type": "dict", "default": {}},
     "zones": {"type": "dict", "default": {}},
+    "volume_types": {"type": "dict", "default": {}},
 }
 NEEDED = {
     "services": {"type", "url"},
     "users": {"project", "roles", "password"},
+    "domains": {"admin", "password"},
     "flavors": {"ram", "vcpus", "disk"},
     "images": {"file", "format"},
     "networks": {"physical_network", "cidr", "gateway"},
@@ -145,21 +170,24 @@ def connect(module: AnsibleModule) -> Any:
 
 
 def fill(cloud: Any, wanted: dict[str, Any]) -> list[str]:
-    """Make what is missing, in the order of dependence; what was made."""
+    """Make what is missing, in the order of dependence, and wait for what has to report; what was made."""
     made = _cloud_content.ensure_services(cloud, wanted["services"], wanted["region"])
-    made += _cloud_content.ensure_users(cloud, wanted["users"])
-    if wanted["flavors"]:
-        made += _cloud_content.ensure_flavors(cloud, wanted["flavors"])
-    if wanted["images"]:
-        made += _cloud_content.ensure_images(cloud, wanted["images"])
-    if wanted["networks"]:
-        made += _cloud_content.ensure_networks(cloud, wanted["networks"])
-    if wanted["computes"]:
-        _cloud_content.wait_for_computes(cloud, wanted["computes"])
-    if wanted["agents"]:
-        _cloud_content.wait_for_agents(cloud, wanted["agents"])
-    if wanted["zones"]:
-        made += _cloud_content.ensure_zones(cloud, wanted["zones"])
+    steps: dict[str, Callable[[Any, Any], list[str] | None]] = {
+        "users": _cloud_content.ensure_users,
+        "roles": _cloud_content.ensure_roles,
+        "domains": _cloud_content.ensure_domains,
+        "flavors": _cloud_content.ensure_flavors,
+        "images": _cloud_content.ensure_images,
+        "networks": _cloud_content.ensure_networks,
+        "computes": _cloud_content.wait_for_computes,
+        "agents": _cloud_content.wait_for_agents,
+        "volume_services": _cloud_content.wait_for_volume_services,
+        "zones": _cloud_content.ensure_zones,
+        "volume_types": _cloud_content.ensure_volume_types,
+    }
+    for option, step in steps.items():
+        if wanted[option]:
+            made += step(cloud, wanted[option]) or []
     return made
 
 

@@ -53,6 +53,12 @@ options:
     description:
       - The name of the deployment driver, for the report.
     type: str
+  strategy:
+    description:
+      - How the cloud is upgraded, for the judge. With V(cold) all services are stopped first, so that the time without
+        an API is planned.
+    type: str
+    choices: [rolling, cold]
   from_release:
     description:
       - The OpenStack release before the upgrade, such as V(2026.1).
@@ -150,14 +156,14 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import
     new_run_id,
 )
 
-FACTS = ("cloud", "driver", "from_release", "to_release", "services", "labels")
+FACTS = ("cloud", "driver", "strategy", "from_release", "to_release", "services", "labels")
 COLLECTION_VERSION = "0.1.0"
 
 
 def described(run: RunDirectory) -> dict[str, Any]:
     """Return what the module says about a run."""
     document = run.document
-    told = {key: document.get(key) for key in ("cloud", "driver", "from_release", "to_release", "services", "labels")}
+    told = {key: document.get(key) for key in FACTS}
     place = {"run_id": run.run_id, "run_dir": str(run.path), "runs_dir": str(run.path.parent)}
     return {**place, "state": run.state, "phase": run.phase, **told}
 
@@ -234,6 +240,7 @@ def main() -> None:
             "mark": {"type": "str"},
             "cloud": {"type": "str"},
             "driver": {"type": "str"},
+            "strategy": {"type": "str", "choices": ["rolling", "cold"]},
             "from_release": {"type": "str"},
             "to_release": {"type": "str"},
             "services": {"type": "list", "elements": "str"},

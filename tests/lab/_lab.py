@@ -63,6 +63,7 @@ class Lab:
     network: str
     owned: bool
     workplace: Path
+    profile: str = "core"
     played: list[Played] = field(default_factory=list, repr=False)
     shown: set[Path] = field(default_factory=set, repr=False)
 
@@ -124,14 +125,20 @@ class Lab:
 
     def deploy(self, state: str = "present", *, timeout: float = 900, **variables: Any) -> Played:
         """Run the playbook ``lab``."""
-        given = {"upgrade_test_lab_state": state, "upgrade_test_lab_root": str(self.root)}
-        return self._play("lab", (), {**given, "upgrade_test_lab_network": self.network, **variables}, timeout, None)
+        return self._play("lab", (), {"upgrade_test_lab_state": state, **self._which(), **variables}, timeout, None)
+
+    def _which(self) -> dict[str, Any]:
+        """The variables that tell this lab from others."""
+        return {
+            "upgrade_test_lab_root": str(self.root),
+            "upgrade_test_lab_network": self.network,
+            "upgrade_test_lab_profile": self.profile,
+        }
 
     def prepare_machine(self, *releases: str) -> Played:
         """Install what the lab needs, and start nothing of it."""
-        given = {"upgrade_test_lab_root": str(self.root), "upgrade_test_lab_release": releases[0]}
-        more = {"upgrade_test_lab_prepare_releases": list(releases), "upgrade_test_lab_network": self.network}
-        return self._play(str(Path(__file__).with_name("machine.yml")), (), given | more, 1200, None)
+        more = {"upgrade_test_lab_release": releases[0], "upgrade_test_lab_prepare_releases": list(releases)}
+        return self._play(str(Path(__file__).with_name("machine.yml")), (), {**self._which(), **more}, 1200, None)
 
     def play(
         self,

@@ -17,6 +17,9 @@ DAEMONS = frozenset(
     [
         *(
             "beam.smp",
+            "ceph-mgr",
+            "ceph-mon",
+            "ceph-osd",
             "dnsmasq",
             "epmd",
             "haproxy",
@@ -26,7 +29,7 @@ DAEMONS = frozenset(
             "ovs-vswitchd",
             "ovsdb-server",
         ),
-        *("qemu-system-x86", "sshd", "tini", "uwsgi", "virtlogd"),
+        *("qemu-system-x86", "rsync", "sshd", "tini", "uwsgi", "virtlogd"),
     ]
 )
 """What the lab's packages and the lab itself would run."""
@@ -41,6 +44,7 @@ class Machine:
     addresses: frozenset[str]
     routes: frozenset[str]
     mounts: frozenset[str]
+    loops: frozenset[str]
     etc: dict[str, str]
     run: frozenset[str]
     left_by_hosts: frozenset[str]
@@ -55,6 +59,7 @@ class Machine:
             addresses=frozenset(f"{a['local']} on {link['ifname']}" for link in links for a in link["addr_info"]),
             routes=frozenset(_output("ip", "route", "show", "table", "all").splitlines()),
             mounts=frozenset(places),
+            loops=frozenset(str(path) for path in Path("/sys/block").glob("loop*/loop/backing_file")),
             etc={str(path): _fingerprint(path) for path in _files(Path("/etc"))},
             run=frozenset(str(path) for path in _files(Path("/run"))),
             left_by_hosts=frozenset(str(path) for path in Path("/var/tmp").glob("upgrade-test-*")),
@@ -64,7 +69,7 @@ class Machine:
         """What is not the same later, by kind; nothing when all is as it was."""
         found = {
             kind: sorted(getattr(self, kind) ^ getattr(later, kind))
-            for kind in ("interfaces", "addresses", "routes", "mounts", "run", "left_by_hosts")
+            for kind in ("interfaces", "addresses", "routes", "mounts", "loops", "run", "left_by_hosts")
         }
         paths = self.etc.keys() | later.etc.keys()
         found["etc"] = sorted(path for path in paths if self.etc.get(path) != later.etc.get(path))

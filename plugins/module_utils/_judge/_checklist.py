@@ -20,6 +20,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._fac
     AFTER,
     BEFORE,
     PERFORMANCE,
+    STOPPED,
     UPGRADE,
     Facts,
     Lane,
@@ -33,6 +34,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._out
     baseline_failures,
     blind_spots,
     counts_against,
+    is_planned,
     too_slow,
     unplaced_failures,
 )
@@ -107,6 +109,8 @@ class Case:
 
 
 Rule = Callable[[Case], Answer]
+SURVIVAL = ("persistent_resource", "extension", "grenade_plugin")
+"""The validators that make resources before the upgrade and look at them after it."""
 
 
 def passed(sentence: str, *evidence: str) -> Answer:
@@ -215,18 +219,42 @@ def data_kept(case: Case) -> Answer:
     mine = [one for one in _verified(case) if "boot" not in one.check]
     missing = "No resource was made before and verified after the upgrade."
     answer = _checked(mine, "checks of persistent resources", missing)
-    if answer.result is Result.PASS and not case.outcomes("persistent_resource", BEFORE):
+    before = [one for validator in SURVIVAL for one in case.outcomes(validator, BEFORE)]
+    if answer.result is Result.PASS and not any(one.status is Status.PASS for one in before):
         return unproven("Resources verify now, but it was not recorded that they did before the upgrade.")
     return answer
 
 
 def _verified(case: Case) -> list[Outcome]:
     """Return what verifying persistent resources said after the upgrade; removing them is another matter."""
-    return [one for one in case.outcomes("persistent_resource", AFTER) if one.check not in ("created", "removed")]
+    every = [one for validator in SURVIVAL for one in case.outcomes(validator, AFTER)]
+    return [one for one in every if one.check not in ("created", "removed")]
+
+
+def _while_stopped(case: Case) -> list[Outcome]:
+    """Return what was verified without any API, while a cold upgrade had stopped all services."""
+    return [one for validator in SURVIVAL for one in case.outcomes(validator, STOPPED)]
 
 
 def state_kept(case: Case) -> Answer:
-    """U6: nothing that the cloud runs for its users changed its state; a server is proved by its guest's boot id."""
+    """U6: nothing that the cloud runs for its users changed its state, neither the test's own resources nor others."""
+    own = _own_state_kept(case)
+    looks = case.outcomes("cloud_fingerprint", AFTER)
+    if not looks or own.result is Result.FAIL:
+        return own
+    whole = _checked(looks, "looks at the state of the whole cloud", "")
+    if own.result is Result.NOT_APPLICABLE:
+        return whole
+    if whole.result is Result.PASS and own.result is Result.PASS:
+        return passed(f"{own.sentence[:-1]}; {whole.sentence}", *own.evidence, *whole.evidence)
+    return own if whole.result in GOOD else whole
+
+
+def _own_state_kept(case: Case) -> Answer:
+    """Answer for the test's own resources; a server is proved by its guest's boot id."""
+    lost = [one for one in _while_stopped(case) if one.status is Status.FAIL]
+    if lost:
+        return failed(f"{len(lost)} checks failed while no service ran: {lost[0].message}", *_quote(lost))
     answer = data_kept(case)
     if answer.result is not Result.PASS or case.service != "nova":
         return answer
@@ -311,6 +339,8 @@ def _length(trouble: Trouble) -> str:
 
 def rolled(case: Case) -> Answer:
     """R2: seen in running processes: a time with both releases, in which the API answered."""
+    if case.facts.cold:
+        return failed("The upgrade was cold: all services were stopped for it, so both releases never served together.")
     windows, timeline = case.mixed(), case.facts.timeline
     if not timeline.of(case.service):
         return unproven("Nobody watched which release its processes ran.")
@@ -379,7 +409,9 @@ def no_downtime(case: Case) -> Answer:
         worst = max(down, key=lambda one: one.worst.outage.end - one.worst.outage.begin)
         noun = "outage" if len(down) == 1 else "outages"
         seconds = worst.worst.outage.end - worst.worst.outage.begin
-        return failed(f"{len(down)} {noun}; {_length(worst)}.", *_where(lanes), weight=seconds)
+        planned = all(is_planned(one, case.facts) for one in down)
+        why = "Planned, as the upgrade was cold: " if planned else ""
+        return failed(f"{why}{len(down)} {noun}; {_length(worst)}.", *_where(lanes), weight=seconds)
     blind = blind_spots(lanes, case.facts, case.policy) or too_slow(lanes, case.policy)
     if blind:
         return unproven(f"Not shown, because {blind[0]}.", *blind[1:])

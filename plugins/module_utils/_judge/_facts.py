@@ -43,6 +43,8 @@ API = "api_uptime"
 SAMPLED = (API, "data_plane", PERFORMANCE)  # observers whose logs the sampler reads
 RELEASES = "release_version"
 BEFORE, UPGRADE, AFTER = "before", "upgrade", "after"
+STOPPED = "stopped"  # the part of a cold upgrade in which no service runs
+COLD = "cold"
 SLOW = 1.0  # seconds: in how many seconds answers took longer is told
 
 
@@ -162,6 +164,11 @@ class Facts:
     spans: tuple[Span, ...] = ()
     unreadable: Mapping[str, int] = field(default_factory=dict)
     performance: tuple[Measured, ...] = ()
+
+    @property
+    def cold(self) -> bool:
+        """Whether all services were stopped for the upgrade, as planned."""
+        return self.run.get("strategy") == COLD
 
     def phase(self, name: str) -> Phase | None:
         """Return the phase of this name, from its first begin to its last end, or None.

@@ -22,6 +22,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._out
     TOKEN,
     Trouble,
     counts_against,
+    is_planned,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import Policy
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._resources import left_behind
@@ -29,11 +30,17 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome im
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._attribution import KEYSTONE, Cause
 
 FAIL, WARNING, NOTE = "fail", "warning", "note"
+PLANNED = "downtime.planned"
+PLANNED_WORDS = "Planned: a cold upgrade stops all services. "
 MOST_TASKS = 12
 _STEPS = "run verdict driver observer cloud_info test_project persistent_resource release_version system_health"
+_MEMORY = "cloud_fingerprint resource_save resource_get outcome extension_phase grenade_plugin snapshot"
 _BUILTIN = "set_fact assert debug meta include_tasks include_role include_vars import_tasks import_role async_status"
 HARMLESS = frozenset(
-    [f"openstack.upgrade_test.{name}" for name in (*_STEPS.split(), "api_uptime", "service_performance", "data_plane")]
+    [
+        f"openstack.upgrade_test.{name}"
+        for name in (*_STEPS.split(), *_MEMORY.split(), "api_uptime", "service_performance", "data_plane")
+    ]
     + [f"ansible.builtin.{name}" for name in (*_BUILTIN.split(), "add_host", "group_by", "gather_facts", "setup")]
 )
 _LOOK = "Look at the tasks around it and at the logs of that time."
@@ -134,11 +141,11 @@ def _longest_first(trouble: Trouble) -> tuple[float, float, str]:
 
 def _outage(facts: Facts, trouble: Trouble, found: Sequence[Trouble], policy: Policy) -> dict[str, Any]:
     return {
-        "kind": f"{_prefix(trouble)}.{trouble.kind}",
+        "kind": PLANNED if is_planned(trouble, facts) else f"{_prefix(trouble)}.{trouble.kind}",
         "severity": _severity(trouble, facts),
         "service": trouble.service,
         "subject": _subject(trouble),
-        "what": _what(trouble, found),
+        "what": (PLANNED_WORDS if is_planned(trouble, facts) else "") + _what(trouble, found),
         "phase": trouble.phase,
         "begin": trouble.begin,
         "end": trouble.end,
@@ -146,7 +153,9 @@ def _outage(facts: Facts, trouble: Trouble, found: Sequence[Trouble], policy: Po
         "seconds": round(trouble.worst.outage.end - trouble.worst.outage.begin, 3),
         "around": tuple(around(facts, trouble.begin, policy)),
         "evidence": _evidence(trouble),
-        "hint": TRY_FOR.get(trouble.cause) or TRY.get(trouble.kind.lower(), _LOOK),
+        "hint": "A rolling upgrade does without."
+        if is_planned(trouble, facts)
+        else TRY_FOR.get(trouble.cause) or TRY.get(trouble.kind.lower(), _LOOK),
         "cause": str(trouble.cause),
     }
 
@@ -171,7 +180,7 @@ def _severity(trouble: Trouble, facts: Facts) -> str:
         return NOTE
     if trouble.where == OBSERVER:
         return WARNING
-    return FAIL if counts_against(trouble, facts) else WARNING
+    return FAIL if counts_against(trouble, facts) and not is_planned(trouble, facts) else WARNING
 
 
 def _what(trouble: Trouble, found: Sequence[Trouble]) -> str:
@@ -242,6 +251,9 @@ OUTCOME_KINDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "release_version": ("REL", "release", "Finish the upgrade of this instance, or restart it on the new code."),
         "system_health": ("HLT", "health", "Look at the log of the named agent or service on that host."),
         "persistent_resource": ("RES", "resource", "Compare the resource with its entry in resources.jsonl."),
+        "cloud_fingerprint": ("FPR", "state", "Compare evidence/fingerprint-before.json with fingerprint-after.json."),
+        "extension": ("EXT", "extension", "Look at the named task of the service's folder."),
+        "grenade_plugin": ("GRN", "grenade", "Read the log in evidence/ that the check names."),
     }
 )
 

@@ -198,6 +198,14 @@ def counts_against(trouble: Trouble, facts: Facts) -> bool:
     return upgrade is None or trouble.end > upgrade.begin
 
 
+def is_planned(trouble: Trouble, facts: Facts) -> bool:
+    """Whether users felt it because a cold upgrade stops all services: it began and ended while that went on."""
+    upgrade = facts.phase(UPGRADE)
+    if not facts.cold or trouble.where not in FELT or upgrade is None or upgrade.end is None:
+        return False
+    return trouble.begin >= upgrade.begin and trouble.end <= upgrade.end
+
+
 def answers_in(counts: Mapping[str, int]) -> int:
     """Return how many probes were answered as expected, soon or slowly."""
     return counts.get("up", 0) + counts.get("slow", 0)

@@ -31,12 +31,14 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._fac
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._findings import (
     FAIL,
+    PLANNED,
     findings,
     token_share,
     trouble_of,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._outages import (
     attributed,
+    is_planned,
     troubles,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import (
@@ -241,6 +243,9 @@ def _headline(
     first = next((one for one in told if one["severity"] == FAIL), None)
     if verdict == NOT_MET and first:
         parts.append(_short(first))
+    if facts.cold:
+        planned = max((one["seconds"] or 0 for one in told if one["kind"] == PLANNED), default=0)
+        parts.append(f"cold, no API for {planned:.0f} s as planned" if planned else "cold")
     return " - ".join(parts)
 
 
@@ -320,7 +325,9 @@ def _observer(facts: Facts, watcher: Any) -> dict[str, Any]:
 
 def _service(case: Case) -> dict[str, Any]:
     """Sum up one service's published endpoint since the upgrade began; times in seconds."""
-    lanes, felt = case.published(), case.felt()
+    lanes, every = case.published(), case.felt()
+    planned = [one.worst.outage for one in every if is_planned(one, case.facts)]
+    felt = [one for one in every if not is_planned(one, case.facts)]
     worst = [one.worst.outage for one in felt]
     survived = [one for one in case.troubles if (one.service, one.cause) == (case.service, Cause.INSTANCE)]
     return {
@@ -329,6 +336,7 @@ def _service(case: Case) -> dict[str, Any]:
         "outages": sum(1 for one in felt if not one.blip),
         "failed_requests": sum(one.failures for one in felt),
         "longest": round(max((one.end - one.begin for one in worst), default=0.0), 3),
+        "planned_downtime": round(sum(one.end - one.begin for one in planned), 3),
         "downtime_lower": round(sum(one.lower for one in worst), 3),
         "downtime_upper": round(sum(one.upper for one in worst), 3),
         "longest_gap": max((lane.seen.longest_gap for lane in lanes), default=None),

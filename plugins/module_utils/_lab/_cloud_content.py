@@ -4,7 +4,7 @@
 
 # Note that this module util is PRIVATE to the collection.
 
-"""What the lab's cloud contains from the start: services, users, flavors, images, networks, zones.
+"""What the cloud of the lab contains from the start: services, users, domains, flavors, images, networks, volume types.
 
 Each ``ensure_*`` function makes what is missing and returns the names of what it made.
 """
@@ -12,7 +12,7 @@ Each ``ensure_*`` function makes what is missing and returns the names of what i
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,30 @@ def ensure_users(cloud: Any, users: dict[str, dict[str, Any]]) -> list[str]:
                 roles[role] = cloud.identity.create_role(name=role)
             cloud.identity.assign_project_role_to_user(project, user, roles[role])
         made.append(f"user {name}")
+    return made
+
+
+def ensure_roles(cloud: Any, roles: list[str]) -> list[str]:
+    """Roles that no user of the lab has, but a service looks for."""
+    known = {role.name for role in cloud.identity.roles()}
+    missing = [name for name in roles if name not in known]
+    for name in missing:
+        cloud.identity.create_role(name=name)
+    return [f"role {name}" for name in missing]
+
+
+def ensure_domains(cloud: Any, domains: dict[str, dict[str, str]]) -> list[str]:
+    """Domains, each with a user of its own who administers it."""
+    known = {domain.name: domain for domain in cloud.identity.domains()}
+    role = cloud.identity.find_role("admin", ignore_missing=False)
+    made = []
+    for name, wanted in domains.items():
+        domain = known.get(name) or cloud.identity.create_domain(name=name)
+        user = cloud.identity.find_user(wanted["admin"], domain_id=domain.id)
+        if user is None:
+            user = cloud.identity.create_user(name=wanted["admin"], password=wanted["password"], domain_id=domain.id)
+            made.append(f"domain {name}")
+        cloud.identity.assign_domain_role_to_user(domain, user, role)
     return made
 
 
@@ -145,14 +169,32 @@ def ensure_networks(cloud: Any, networks: dict[str, dict[str, str]]) -> list[str
 
 
 def wait_for_computes(cloud: Any, hosts: list[str]) -> None:
-    """Wait until nova-compute on each of ``hosts`` reports from now on; earlier reports do not count."""
+    """Wait until nova-compute on each of ``hosts`` reports from now on."""
+    wait_for_reports(lambda: cloud.compute.services(binary="nova-compute"), "nova-compute", hosts)
+
+
+def wait_for_volume_services(cloud: Any, hosts: list[str]) -> None:
+    """Wait until cinder-volume of each of ``hosts`` (``host@backend``) reports from now on."""
+    wait_for_reports(lambda: cloud.block_storage.services(binary="cinder-volume"), "cinder-volume", hosts)
+
+
+def wait_for_reports(services: Callable[[], Iterable[Any]], binary: str, hosts: list[str]) -> None:
+    """Wait until the service of each of ``hosts`` is up and has reported from now on; earlier reports do not count."""
     begun = datetime.now(UTC).replace(tzinfo=None).isoformat()
 
     def missing() -> set[str]:
-        services = cloud.compute.services(binary="nova-compute")
-        return set(hosts) - {one.host for one in services if one.state == "up" and str(one.updated_at) > begun}
+        return set(hosts) - {one.host for one in services() if one.state == "up" and str(one.updated_at) > begun}
 
-    wait_until(lambda: not missing(), f"the next report of nova-compute on {', '.join(hosts)}")
+    wait_until(lambda: not missing(), f"the next report of {binary} on {', '.join(hosts)}")
+
+
+def ensure_volume_types(cloud: Any, types: dict[str, str]) -> list[str]:
+    """Public volume types, each of which stands for a backend."""
+    known = {one.name for one in cloud.block_storage.types()}
+    missing = [name for name in types if name not in known]
+    for name in missing:
+        cloud.block_storage.create_type(name=name, extra_specs={"volume_backend_name": types[name]})
+    return [f"volume type {name}" for name in missing]
 
 
 def wait_for_agents(cloud: Any, count: int) -> None:

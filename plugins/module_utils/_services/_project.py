@@ -1,7 +1,10 @@
 # Copyright: the openstack.upgrade_test contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The project and the user of a test: made and removed by an administrator, who does nothing else in the cloud.
+"""The projects and users of a test: made and removed by an administrator, who does nothing else in the cloud.
+
+One user works. The other, the stranger, has a project of his own and no rights in the first one: with him it is tried
+that nobody else gets in, and that what is shared with him does get to him.
 
 Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -10,7 +13,8 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,32 +25,24 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud impo
     CloudError,
     connect,
 )
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import BAD
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import CLOUDS, RunDirectory
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item, Journal
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._phases import ABSENT, work
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import SERVICES, present
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import (
+    CLOUD,
     NAME_PREFIX,
-    Item,
-    Journal,
+    STRANGER,
     Options,
     Workshop,
-    work,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.keystone import SERVICE as KEYSTONE
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
 
-CLOUD = "upgrade_test"
-# Where to look for what a project still has: service, list with the project's id, key of the list.
-_BELONGINGS = (
-    ("nova", "/servers?all_tenants=1&project_id={}", "servers"),
-    ("neutron", "/networks?project_id={}", "networks"),
-    ("neutron", "/routers?project_id={}", "routers"),
-    ("neutron", "/floatingips?project_id={}", "floatingips"),
-    ("glance", "/images?owner={}", "images"),
-)
-
 
 class TestProject:
-    """One test's project and user, both of the same name."""
+    """One test's projects and users, each two of the same name."""
 
     __test__ = False  # its name looks like a test to pytest
 
@@ -71,20 +67,25 @@ class TestProject:
     def make(self, *, check: bool = False) -> dict[str, Any]:
         """Make what is missing; return the module's result."""
         run, domain = self._needed_run(), self._domain()
-        project, user = self._find("project", domain), self._find("user", domain)
-        works = bool(project and user) and self._credentials_work(run)
-        if check or works:
-            return self._result(project, user, changed=not works)
-        role = self._role()
+        names = {CLOUD: self.name, STRANGER: f"{self.name}-stranger"}
+        there = all(self._find(type_, name, domain) for name in names.values() for type_ in ("project", "user"))
+        works = there and all(self._credentials_work(run, cloud) for cloud in names)
+        if not (check or works):
+            role = self._role()
+            _write_clouds(run, {cloud: self._settle(name, domain, role) for cloud, name in names.items()})
+        return self._result(domain, changed=not works)
+
+    def _settle(self, name: str, domain: str, role: str) -> dict[str, Any]:
+        """Make what is missing of a project and a user with this role in it; return his entry of clouds.yaml."""
         password = secrets.token_urlsafe(32)
-        project = project or self._create("project", domain, {"description": "Made by openstack.upgrade_test."})
+        project, user = self._find("project", name, domain), self._find("user", name, domain)
+        project = project or self._create("project", name, domain, {"description": "Made by openstack.upgrade_test."})
         if user:
             self.api.request("PATCH", f"/users/{user['id']}", json={"user": {"password": password}})
         else:
-            user = self._create("user", domain, {"password": password, "default_project_id": project["id"]})
+            user = self._create("user", name, domain, {"password": password, "default_project_id": project["id"]})
         self.api.request("PUT", f"/projects/{project['id']}/users/{user['id']}/roles/{role}")
-        _write_clouds(run, clouds_entry(self.cloud, user["id"], project["id"], password))
-        return self._result(project, user, changed=True)
+        return clouds_entry(self.cloud, user["id"], project["id"], password)
 
     def remove(self, *, check: bool = False) -> dict[str, Any]:
         """Remove what is there; return the module's result. CloudError names what a project still has."""
@@ -113,7 +114,8 @@ class TestProject:
             raise CloudError("run_dir: is needed to make a project, as its clouds.yaml is written there.")
         return self.run
 
-    def _result(self, project: Any, user: Any, *, changed: bool) -> dict[str, Any]:
+    def _result(self, domain: str, *, changed: bool) -> dict[str, Any]:
+        project, user = self._find("project", self.name, domain), self._find("user", self.name, domain)
         told = {"id": (project or {}).get("id"), "name": self.name, "user_id": (user or {}).get("id")}
         return {"changed": changed, "project": told, "clouds_yaml": str(self._needed_run().path / CLOUDS)}
 
@@ -132,66 +134,87 @@ class TestProject:
             raise CloudError(f"role: there is no role {self.role!r}; there are {there}.")
         return str(found[0]["id"])
 
-    def _find(self, type_: str, domain: str) -> dict[str, Any] | None:
-        found = self.api.get(f"/{type_}s", name=self.name, domain_id=domain)[f"{type_}s"]
+    def _find(self, type_: str, name: str, domain: str) -> dict[str, Any] | None:
+        found = self.api.get(f"/{type_}s", name=name, domain_id=domain)[f"{type_}s"]
         return dict(found[0]) if found else None
 
     def _begin_with(self, many: str, domain: str) -> list[dict[str, Any]]:
         found = self.api.get(f"/{many}", domain_id=domain)[many]
         return [entry for entry in found if entry["name"].startswith(self.name)]
 
-    def _create(self, type_: str, domain: str, facts: Mapping[str, Any]) -> dict[str, Any]:
-        self._journal("intent", type_, {"id": ""})
-        made = self.api.post(f"/{type_}s", {type_: {"name": self.name, "domain_id": domain, **facts}})[type_]
+    def _create(self, type_: str, name: str, domain: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        self._journal("intent", type_, {"id": "", "name": name})
+        made = self.api.post(f"/{type_}s", {type_: {"name": name, "domain_id": domain, **facts}})[type_]
         self._journal("created", type_, made)
         return dict(made)
 
     def _journal(self, event: str, type_: str, entry: Mapping[str, Any]) -> None:
         if self.run:
-            item = Item(service=KEYSTONE.name, type=type_, name=str(entry.get("name", self.name)), id=str(entry["id"]))
+            item = Item(service=KEYSTONE.name, type=type_, name=str(entry["name"]), id=str(entry["id"]))
             Journal(self.run).write(event, item)
 
-    def _credentials_work(self, run: RunDirectory) -> bool:
-        """Whether the clouds.yaml of the run lets the user in, so that nothing is to be done."""
+    def _credentials_work(self, run: RunDirectory, cloud: str) -> bool:
+        """Whether the clouds.yaml of the run lets a user in, so that nothing is to be done."""
         try:
-            connect(self._user_access(run))
+            connect(self._user_access(run, cloud))
         except CloudError:
             return False
         return True
 
-    def _user_access(self, run: RunDirectory) -> Access:
+    def _user_access(self, run: RunDirectory, cloud: str = CLOUD) -> Access:
         given = self.cloud.access
-        return Access(cloud=CLOUD, clouds_yaml=str(run.path / CLOUDS), api_timeout=given.api_timeout)
+        return Access(cloud=cloud, clouds_yaml=str(run.path / CLOUDS), api_timeout=given.api_timeout)
 
     def _belongings(self, project: str) -> list[str]:
         """Return what a project still has, each as ``servers name``."""
         left = []
         for service in present(self.cloud, None):
-            for name, path, key in _BELONGINGS:
-                if name == service.name:
-                    found = service.api(self.cloud).get(path.format(project))[key]
-                    left += [f"{key} {entry.get('name') or entry['id']}" for entry in found]
+            for path, key in service.belongings:
+                found = service.api(self.cloud).get(path.format(project))[key]
+                left += [f"{key} {entry.get('name') or entry['id']}" for entry in found]
         return left
 
     def _empty(self, project: Mapping[str, Any], user: Mapping[str, Any] | None) -> None:
-        """Remove a lost run's resources, as their own user, whose password is set anew; CloudError when some stay."""
-        if user and self._belongings(project["id"]):
-            with tempfile.TemporaryDirectory() as folder:
-                self._remove_as_user(Path(folder) / project["name"].removeprefix(NAME_PREFIX), project, user)
-        left = self._belongings(project["id"])
+        """Remove what a project still has, as its own user; CloudError when some of it stays."""
+        left: list[str] = []
+        if user and (self._belongings(project["id"]) or self._unfinished(project)):
+            with self._directory(project) as run:
+                left = self._remove_as_user(run, project, user)
+        left = left or self._belongings(project["id"])
         if left:
             raise CloudError(
                 f"Project {project['name']} still has {', '.join(left)}, so it is not removed: nothing could find them "
                 "without it. Remove them first."
             )
 
-    def _remove_as_user(self, folder: Path, project: Mapping[str, Any], user: Mapping[str, Any]) -> None:
-        folder.mkdir(mode=0o700)
-        password, run = secrets.token_urlsafe(32), RunDirectory(folder)
+    def _is_of_run(self, project: Mapping[str, Any]) -> bool:
+        return bool(self.run and project["name"] == f"{NAME_PREFIX}{self.run.run_id}")
+
+    def _unfinished(self, project: Mapping[str, Any]) -> bool:
+        """Whether the journal of the run has resources of the project that were not deleted."""
+        items = Journal(self.run).items() if self.run and self._is_of_run(project) else []
+        return any(item.type not in ("project", "user") for item in items)
+
+    @contextmanager
+    def _directory(self, project: Mapping[str, Any]) -> Iterator[RunDirectory]:
+        """Yield the run's directory, or one for a run that is lost."""
+        if self.run and self._is_of_run(project):
+            yield self.run
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / project["name"].removeprefix(NAME_PREFIX)
+            path.mkdir(mode=0o700)
+            yield RunDirectory(path)
+
+    def _remove_as_user(self, run: RunDirectory, project: Mapping[str, Any], user: Mapping[str, Any]) -> list[str]:
+        """Remove the resources as their user, who gets a new password and his role again; return what stays."""
+        password = secrets.token_urlsafe(32)
         self.api.request("PATCH", f"/users/{user['id']}", json={"user": {"password": password}})
-        _write_clouds(run, clouds_entry(self.cloud, user["id"], project["id"], password))
+        self.api.request("PUT", f"/projects/{project['id']}/users/{user['id']}/roles/{self._role()}")
+        _write_clouds(run, {CLOUD: clouds_entry(self.cloud, user["id"], project["id"], password)})
         shop = Workshop(cloud=connect(self._user_access(run)), journal=Journal(run), options=Options())
-        work(shop, [service for service in SERVICES if shop.cloud.endpoints(service.types)], "absent")
+        work(shop, [service for service in SERVICES if shop.cloud.endpoints(service.types)], ABSENT)
+        return [outcome.subject for outcome in shop.outcomes if outcome.status in BAD]
 
     def _delete_default_group(self, project: str) -> None:
         """Delete the security group that neutron makes for a project as soon as anybody asks, and keeps for ever."""
@@ -213,8 +236,9 @@ def clouds_entry(cloud: Cloud, user: str, project: str, password: str) -> dict[s
     return entry
 
 
-def _write_clouds(run: RunDirectory, entry: Mapping[str, Any]) -> None:
+def _write_clouds(run: RunDirectory, entries: Mapping[str, Mapping[str, Any]]) -> None:
     """Write the run's clouds.yaml; what a former user kept there is of no use to the new one."""
     import yaml
 
-    run.write_credentials(yaml.safe_dump({"clouds": {CLOUD: dict(entry)}}, sort_keys=False))
+    clouds = {cloud: dict(entry) for cloud, entry in entries.items()}
+    run.write_credentials(yaml.safe_dump({"clouds": clouds}, sort_keys=False))

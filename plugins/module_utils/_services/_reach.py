@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 OPEN, REFUSED, BLOCKED = "open", "refused", "blocked"
 _ECHO, _ECHO_REPLY = 8, 0
 _BODY_LIMIT = 65536
+_PAGE_LIMIT = 16 * 1024 * 1024  # of all numbers that a witness has written
 
 
 class CannotPingError(Exception):
@@ -82,15 +83,28 @@ def tcp(address: str, port: int, timeout: float = 3.0) -> str:
     return OPEN
 
 
-def http_get(url: str, timeout: float = 3.0) -> tuple[int, str] | None:
-    """Return status and body of a plain HTTP GET, at most 64 KiB; None when there was no whole answer."""
+def page(address: str, path: str) -> str:
+    """Return a page of the witness in a guest; empty when it has none."""
+    answer = http_get(f"http://{address}{path}", timeout=60, limit=_PAGE_LIMIT)
+    return answer[1] if answer and answer[0] == 200 else ""
+
+
+def last_number(address: str, path: str) -> int:
+    """Return the last number that the witness in a guest tells of; 0 when it tells of none."""
+    word = page(address, path).strip()
+    return int(word) if word.isdigit() else 0
+
+
+def http_get(url: str, timeout: float = 3.0, limit: int = _BODY_LIMIT) -> tuple[int, str] | None:
+    """Return status and body of a plain HTTP GET, at most ``limit`` bytes; None when there was no whole answer."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port or 80, timeout=timeout)
     try:
-        connection.request("GET", parts.path or "/", headers={"Connection": "close"})
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        connection.request("GET", target, headers={"Connection": "close"})
         response = connection.getresponse()
-        body = response.read(_BODY_LIMIT)
-        cut = bool(response.length) and len(body) < _BODY_LIMIT  # read() does not complain of an early end
+        body = response.read(limit)
+        cut = bool(response.length) and len(body) < limit  # read() does not complain of an early end
         return None if cut else (response.status, body.decode(errors="replace"))
     except (OSError, http.client.HTTPException):
         return None

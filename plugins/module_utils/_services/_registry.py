@@ -12,18 +12,24 @@ from collections.abc import Sequence
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Cloud, CloudError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import Service
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.cinder import SERVICE as CINDER
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.glance import SERVICE as GLANCE
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.heat import SERVICE as HEAT
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.keystone import SERVICE as KEYSTONE
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import SERVICE as NOVA
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.placement import SERVICE as PLACEMENT
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.swift import SERVICE as SWIFT
 
 SERVICES: tuple[Service, ...] = (
     KEYSTONE,
     GLANCE,
     PLACEMENT,
+    SWIFT,
     NEUTRON,
+    CINDER,
     NOVA,
+    HEAT,
 )
 NAMES: tuple[str, ...] = tuple(service.name for service in SERVICES)
 

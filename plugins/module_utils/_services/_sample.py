@@ -5,35 +5,57 @@
 
 Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-Each create is journaled twice: its intent before, its id after. Every name begins with the prefix of the run. So what
-was made is found again by journal or by name, whatever happened in between.
+Each create is journaled twice: its intent before, its id after. Every name begins with the prefix of the run, and what
+can carry a tag carries the run's. So what was made is found again by journal, by name or by tag, whatever happened in
+between; and in a project that was made for the run, by its project.
 """
 
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from threading import Lock
+from functools import cached_property, partial
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import (
+    Access,
     Api,
     BrokenError,
     Cloud,
     CloudError,
+    HttpError,
     MissingError,
+    RefusedError,
     UnreachableError,
+    connect,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, Status
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RESOURCES, RunDirectory
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import CLOUDS
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._compare import (
+    Finding,
+    finding,
+    in_step,
+    skipped,
+    unchanged,
+    unseen,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item, Journal
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._reach import CannotPingError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import Service
 
 VALIDATOR = "persistent_resource"
 PATIENCE = 30  # seconds in which something whose creation was not answered has to appear
 NAME_PREFIX = "upgrade-test-"
+RUN_FIELD = "upgrade_test_run"  # the field with the run's id, where metadata stand in for tags
+CLOUD = "upgrade_test"  # the cloud in the run's clouds.yaml of the user who works
+STRANGER = (
+    "upgrade_test_stranger"  # the cloud in the run's clouds.yaml of a user who has nothing to do with the project
+)
+
+Checks = Mapping[str, Callable[[], Finding]]
+"""Checks by name; each looks when it is called."""
 
 
 class SampleError(CloudError):
@@ -49,73 +71,42 @@ class Options:
     external_network: str | None = None
     availability_zone: str | None = None
     boot_id_path: str | None = "/boot_id"
+    user_data: str | None = None
     timeout: float = 180
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
-    """One resource of the journal that was not deleted; ``id`` is empty when only its intent is known."""
+class Owner:
+    """How a run knows what is its own: by name or by tag; in a project that was made for it, all is its own."""
 
-    service: str
-    type: str
-    name: str
-    id: str = ""
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    run_id: str
+    whole_project: bool = False
 
+    @property
+    def tag(self) -> str:
+        """What everything carries that can."""
+        return f"{NAME_PREFIX}{self.run_id}"
 
-class Journal:
-    """The journal of resources of one run, safe to use from several threads."""
+    @property
+    def prefix(self) -> str:
+        """How every name begins."""
+        return f"{self.tag}-"
 
-    def __init__(self, run: RunDirectory) -> None:
-        """Read and write the journal in this run directory."""
-        self.run = run
-        self._lock = Lock()
-
-    def write(self, event: str, item: Item, project_id: str = "") -> None:
-        """Append one event."""
-        with self._lock:
-            self.run.append_resource(
-                event,
-                service=item.service,
-                type=item.type,
-                name=item.name,
-                id=item.id,
-                project_id=project_id,
-                facts=dict(item.facts),
-            )
-
-    def items(self, service: str = "") -> list[Item]:
-        """Return what was begun and not deleted, oldest first, each with its newest id and facts."""
-        with self._lock:
-            records = self.run.read(RESOURCES)
-        return [item for item in still_there(records) if not service or item.service == service]
-
-    def find(self, service: str, type_: str) -> Item | None:
-        """Return the newest item of a type, or None."""
-        items = [item for item in self.items(service) if item.type == type_]
-        return items[-1] if items else None
-
-
-def still_there(records: Sequence[Mapping[str, Any]]) -> list[Item]:
-    """Return the items of a journal that were not deleted, oldest first."""
-    items: dict[tuple[str, str, str], Item] = {}
-    for record in records:
-        key = (str(record.get("service")), str(record.get("type")), str(record.get("name")))
-        known = items.get(key, Item(service=key[0], type=key[1], name=key[2]))
-        if record.get("event") == "deleted":
-            items.pop(key, None)
-        else:
-            facts = record.get("facts") or known.facts
-            items[key] = replace(known, id=str(record.get("id") or known.id), facts=facts)
-    return list(items.values())
+    def marked(self, entry: Mapping[str, Any], named: str) -> bool:
+        """Whether name or tag of an entry of a list are the run's."""
+        if str(entry.get(named) or "").startswith(self.prefix) or self.tag in (entry.get("tags") or ()):
+            return True
+        metadata = entry.get("metadata")
+        return isinstance(metadata, Mapping) and metadata.get(RUN_FIELD) == self.run_id
 
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
     """A type of resource behind one collection of an API.
 
-    ``one`` and ``many`` are the keys that wrap it in bodies (``one`` empty: not wrapped), ``named`` the field that
-    holds its name, ``scope`` the query that limits a list to the own project.
+    ``one`` and ``many`` are the keys that wrap it in bodies (``one`` empty: not wrapped; ``nested``: in lists too),
+    ``named`` and ``identity`` the fields that hold its name (empty: it has none) and its id, ``scopes`` the queries
+    that together list the own project's, ``own`` what it is that the project's user has made, and not the cloud.
     """
 
     type: str
@@ -123,13 +114,25 @@ class Kind:
     one: str
     many: str
     named: str = "name"
-    scope: Mapping[str, Any] = field(default_factory=dict)
+    identity: str = "id"
+    scopes: Sequence[Mapping[str, Any]] = ({},)
     detail: str = ""
+    nested: bool = False
+    own: Callable[[Mapping[str, Any]], bool] = lambda _entry: True
 
-    def all(self, api: Api, prefix: str) -> list[dict[str, Any]]:
-        """Return those whose name begins with the prefix."""
-        found = api.get(f"{self.path}{self.detail}", **self.scope)[self.many]
-        return [entry for entry in found if str(entry.get(self.named) or "").startswith(prefix)]
+    def all(self, api: Api) -> list[dict[str, Any]]:
+        """Return all of the own project."""
+        found: dict[str, dict[str, Any]] = {}
+        for scope in self.scopes:
+            for entry in api.get(f"{self.path}{self.detail}", **scope)[self.many]:
+                plain = entry[self.one] if self.nested else entry
+                if self.own(plain):
+                    found[self.id_of(plain)] = plain
+        return list(found.values())
+
+    def id_of(self, entry: Mapping[str, Any]) -> str:
+        """Return the id."""
+        return str(entry[self.identity])
 
     def get(self, api: Api, id_: str) -> dict[str, Any]:
         """Return one; MissingError when it is not there."""
@@ -160,79 +163,126 @@ class Workshop:
     changed: bool = False
 
     @property
+    def owner(self) -> Owner:
+        """Whose all of it is."""
+        whole = self.cloud.project_name.startswith(NAME_PREFIX)
+        return Owner(run_id=self.journal.run.run_id, whole_project=whole)
+
+    @property
     def prefix(self) -> str:
         """How every name begins."""
-        return f"{NAME_PREFIX}{self.journal.run.run_id}-"
+        return self.owner.prefix
+
+    @cached_property
+    def stranger(self) -> Cloud | None:
+        """A user of another project, or None when the run has none."""
+        path = self.journal.run.path / CLOUDS
+        with suppress(OSError):
+            if f"{STRANGER}:" in path.read_text(encoding="utf-8"):
+                return connect(Access(cloud=STRANGER, clouds_yaml=str(path), api_timeout=self.cloud.access.api_timeout))
+        return None
 
 
 class Sample:
-    """The sample resources of one service: make, compare, remove."""
+    """The sample resources of one service, phase by phase.
+
+    It cannot do without the services that it ``requires``, and comes ``after`` others, if they are there.
+    """
 
     requires: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
 
     def __init__(self, service: Service, shop: Workshop) -> None:
         """Work with one service in a workshop."""
         self.service, self.shop, self.cloud, self.options = service, shop, shop.cloud, shop.options
         self.api = service.api(shop.cloud)
 
-    def create(self) -> dict[str, Any]:
-        """Make the resources that are missing; return what is worth telling of them."""
+    def kinds(self) -> Sequence[Kind]:
+        """Return the types that it makes, in the order of making; they are removed in the opposite one."""
         raise NotImplementedError
 
-    def verify(self) -> None:
-        """Compare the resources with the journal and record an outcome for each check."""
+    def early_create(self) -> None:
+        """Make what the samples of other services need."""
+
+    def create(self) -> None:
+        """Make the resources that are missing."""
+
+    def checks(self) -> Checks:
+        """Return the checks that compare the resources with the journal, at any time and without changing them."""
         raise NotImplementedError
+
+    def exercises(self) -> Checks:
+        """Return what users do with their old resources after an upgrade; each leaves things as they were."""
+        return {}
 
     def remove(self) -> None:
         """Delete all resources of this service, in the order in which they can be deleted."""
-        raise NotImplementedError
+        for kind in reversed(self.kinds()):
+            self.sweep(kind)
 
-    def told(self) -> dict[str, Any]:
-        """Return what the journal has to tell of the resources, in the form that ``create`` returns."""
+    def used(self) -> dict[str, int]:
+        """Return the usage that quotas are held against; empty when the service has none."""
         return {}
 
-    def record(self, check: str, subject: str, status: Status, message: str, **more: Any) -> None:
-        """Add one outcome."""
-        outcome = Outcome(
-            validator=VALIDATOR,
-            check=check,
-            service=self.service.name,
-            subject=subject,
-            status=status,
-            message=message,
-            phase=self.shop.phase,
-            **more,
-        )
-        self.shop.outcomes.append(outcome)
+    def counted(self) -> dict[str, int]:
+        """Return the same, counted from what there is in the project."""
+        return {}
 
-    def judge(self, check: str, subject: str, *, good: bool, message: str, **more: Any) -> None:
-        """Add an outcome that passes or fails."""
-        self.record(check, subject, Status.PASS if good else Status.FAIL, message, **more)
+    def told(self) -> dict[str, Any]:
+        """Return what is worth telling of the resources, by the end of their names."""
+        items = [item for item in self.shop.journal.items(self.service.name) if item.id]
+        prefix = self.shop.prefix
+        return {item.name.removeprefix(prefix).replace("-", "_"): {"id": item.id, "name": item.name} for item in items}
 
-    def item(self, type_: str) -> Item | None:
-        """Return what the journal has of a type of this service, if it was made."""
-        item = self.shop.journal.find(self.service.name, type_)
+    # What samples are made of
+
+    def name(self, suffix: str) -> str:
+        """Return the full name of a resource."""
+        return f"{self.shop.prefix}{suffix}"
+
+    def item(self, suffix: str) -> Item | None:
+        """Return what the journal has of a resource of this service, if it was made."""
+        item = self.shop.journal.find(self.service.name, self.name(suffix))
         return item if item and item.id else None
 
-    def made(self, type_: str) -> Item:
-        """Return what the journal has of a type of this service; SampleError when it was not made."""
-        item = self.item(type_)
-        if item is None:
-            raise SampleError(f"The journal has no {type_} of {self.service.name}: make it first (state: present).")
+    def made(self, suffix: str, service: str = "") -> Item:
+        """Return what the journal has of a resource, of this service or another; SampleError when it was not made."""
+        item = self.shop.journal.find(service or self.service.name, self.name(suffix))
+        if item is None or not item.id:
+            raise SampleError(f"The journal has no {suffix} of {service or self.service.name}: make it first.")
         return item
 
     def ensure(self, kind: Kind, suffix: str, body: Mapping[str, Any], api: Api | None = None) -> Item:
         """Make one resource, unless the journal has it; one whose creation was cut short is found by its name."""
-        name, api = f"{self.shop.prefix}{suffix}", api or self.api
-        known = self.shop.journal.find(self.service.name, kind.type)
+        name, api = self.name(suffix), api or self.api
+        known = self.shop.journal.find(self.service.name, name)
         if known and known.id:
             return known
         item = Item(service=self.service.name, type=kind.type, name=name)
+        full = {**({kind.named: name} if kind.named else {}), **body}
         self.shop.changed = True
-        there = kind.all(api, name) if known else []
+        there = _like(kind, full, api) if known else []
         self.shop.journal.write("intent", item, self.cloud.project_id)
-        made = there[0] if there else self._create(kind, {kind.named: name, **body}, api)
-        return self.note(replace(item, id=str(made["id"])))
+        made = there[0] if there else self._create(kind, full, api)
+        return self.note(replace(item, id=kind.id_of(made)))
+
+    def keep(
+        self,
+        kind: Kind,
+        suffix: str,
+        body: Mapping[str, Any],
+        facts_of: Callable[[Mapping[str, Any]], dict[str, Any]],
+        *,
+        ready: Callable[[Mapping[str, Any]], bool] | None = None,
+        api: Api | None = None,
+    ) -> Item:
+        """Make one resource, wait until it is ready, and journal what must not change of it."""
+        item, api = self.ensure(kind, suffix, body, api), api or self.api
+        if item.facts:
+            return item
+        if ready:
+            self.wait(f"{kind.type} {item.name}: its readiness", lambda: ready(kind.get(api, item.id)))
+        return self.note(item, **facts_of(kind.get(api, item.id)))
 
     def _create(self, kind: Kind, body: Mapping[str, Any], api: Api) -> dict[str, Any]:
         """Make one resource. When no answer comes, it may have been made all the same: then it appears by its name."""
@@ -243,7 +293,7 @@ class Sample:
 
             def appears() -> bool:
                 with suppress(UnreachableError, BrokenError):
-                    found.extend(kind.all(api, str(body[kind.named])))
+                    found.extend(_like(kind, body, api))
                 return bool(found)
 
             if not becomes_true(appears, PATIENCE, step=2):
@@ -256,37 +306,122 @@ class Sample:
         self.shop.journal.write("created", full, self.cloud.project_id)
         return full
 
-    def compare(
-        self, kind: Kind, facts_of: Callable[[Mapping[str, Any]], dict[str, Any]], api: Api | None = None
-    ) -> None:
-        """Record whether a resource still is what the journal says."""
-        item, check = self.made(kind.type), f"{kind.type}_unchanged"
+    def wait(self, what: str, done: Callable[[], bool], timeout: float | None = None, step: float = 0.5) -> None:
+        """Wait until something is so; SampleError after ``timeout`` seconds."""
+        limit = self.options.timeout if timeout is None else timeout
+        if not becomes_true(done, limit, step):
+            raise SampleError(f"{what} did not come about within {limit:.0f} s.")
+
+    def vanish(self, kind: Kind, ids: Iterable[str], timeout: float = 120) -> None:
+        """Wait until deletions that take their time have come to their end."""
+        for id_ in ids:
+            self.wait(f"{kind.type} {id_}: its end", partial(self._is_gone, kind, id_), timeout=timeout)
+
+    def _is_gone(self, kind: Kind, id_: str) -> bool:
+        try:
+            kind.get(self.api, id_)
+        except MissingError:
+            return True
+        return False
+
+    # Checks that samples share
+
+    def same(
+        self, kind: Kind, suffix: str, facts_of: Callable[[Mapping[str, Any]], dict[str, Any]], api: Api | None = None
+    ) -> Finding:
+        """Say whether a resource still is what the journal says."""
+        item = self.made(suffix)
         try:
             now = facts_of(kind.get(api or self.api, item.id))
         except MissingError:
-            self.lost(check, item)
-            return
-        apart = differences(item.facts, now)
-        good = f"{kind.type} {item.name} is unchanged."
-        bad = f"{kind.type} {item.name} changed: {in_words(apart)}."
-        evidence = {"id": item.id, "fields": sorted(now)}
-        self.judge(check, item.name, good=not apart, message=bad if apart else good, evidence=evidence, **_sides(apart))
+            return self.lost(item)
+        before = {key: item.facts.get(key) for key in now}
+        return unchanged(kind.type, item.name, before, now, id=item.id, fields=sorted(now))
 
-    def lost(self, check: str, item: Item, why: str = "") -> None:
-        """Record that a resource is gone although nobody of this run deleted it."""
+    def lost(self, item: Item, why: str = "") -> Finding:
+        """Journal and say that a resource is gone although nobody of this run deleted it."""
         self.shop.journal.write("lost", item, self.cloud.project_id)
         message = f"{item.type} {item.name} ({item.id}) no longer exists: it was deleted behind this run's back.{why}"
-        self.judge(check, item.name, good=False, message=message, expected="exists", found="deleted")
+        return finding(item.name, False, message, expected="exists", found="deleted")
 
-    def sweep(self, kind: Kind, delete: Callable[[str], object] | None = None, api: Api | None = None) -> list[str]:
-        """Delete what the journal or the name knows of one type; return the ids of what was there.
+    def listed(self, *kinds: tuple[Kind, Api]) -> Finding:
+        """Say whether the lists have exactly the resources that the journal has."""
+        journaled = self.shop.journal.items(self.service.name)
+        missing, added = [], []
+        for kind, api in kinds:
+            known = {item.id: item.name for item in journaled if item.type == kind.type and item.id}
+            found = {kind.id_of(entry): str(entry.get(kind.named)) for entry in kind.all(api)}
+            missing += [known[id_] for id_ in known.keys() - found.keys()]
+            added += [found[id_] for id_ in found.keys() - known.keys() if found[id_].startswith(self.shop.prefix)]
+        types = ", ".join(kind.type for kind, _api in kinds)
+        words = [f"missing: {', '.join(sorted(missing))}"] * bool(missing)
+        words += [f"never made: {', '.join(sorted(added))}"] * bool(added)
+        message = f"The lists of {types} are {'wrong: ' + '; '.join(words) if words else 'complete'}."
+        return finding(f"lists of {self.service.name}", not words, message, expected=[], found=sorted(missing + added))
 
-        What cannot be deleted is recorded, and the rest goes on.
+    def refused(self, subject: str, what: str, ask: Callable[[], object], *statuses: int) -> Finding:
+        """Say whether a request is refused as it has to be; a service that fails refuses nobody."""
+        try:
+            ask()
+        except HttpError as problem:
+            good = problem.status in statuses
+            message = f"{what} is refused." if good else f"{what} is neither allowed nor refused: {problem}"
+            return finding(subject, good, message, expected=list(statuses), found=problem.status)
+        return finding(subject, False, f"{what} is let through.", expected=list(statuses), found="allowed")
+
+    def stranger_refused(self, *paths: str) -> Finding:
+        """Say whether a user of another project sees none of these."""
+        subject, stranger = f"stranger at {self.service.name}", self.shop.stranger
+        if stranger is None:
+            return unseen(subject, "The run has no user of another project, so nobody could try.")
+        api, seen = self.service.api(stranger), []
+        for path in paths:
+            try:
+                api.get(path)
+                seen.append(path)
+            except (RefusedError, MissingError):
+                continue
+        message = f"A user of another project {'sees ' + ', '.join(seen) if seen else 'sees nothing of it'}."
+        return finding(subject, not seen, message, expected=[], found=seen)
+
+    def anonymous_refused(self, path: str) -> Finding:
+        """Say whether a request without a token is refused."""
+        what = f"A request to {self.service.name} without a token"
+        ask = lambda: self.api.request("GET", path, authenticated=False)  # noqa: E731 - one request, asked once
+        return self.refused(f"nobody at {self.service.name}", what, ask, 401)
+
+    def usage_in_step(self) -> Finding:
+        """Say whether the quota usage is what there is."""
+        used = self.used()
+        if not used:
+            return skipped(f"{self.service.name} quota", f"{self.service.name} does not count usage here.")
+        return in_step(self.service.name, used, self.counted())
+
+    # Removal
+
+    def sweep(
+        self,
+        kind: Kind,
+        delete: Callable[[str], object] | None = None,
+        api: Api | None = None,
+        only: Callable[[Mapping[str, Any]], bool] | None = None,
+    ) -> list[str]:
+        """Delete what journal, name, tag or project know of one type; return the ids of what was there.
+
+        What cannot be deleted is recorded, and the rest goes on. ``only`` leaves the others of this type for later.
         """
-        api = api or self.api
+        api, owner = api or self.api, self.shop.owner
         known = {item.id: item for item in self.shop.journal.items(self.service.name) if item.type == kind.type}
-        named = {str(entry["id"]): str(entry[kind.named]) for entry in kind.all(api, self.shop.prefix)}
-        names = {**{id_: item.name for id_, item in known.items() if id_}, **named}
+        found = {kind.id_of(entry): entry for entry in kind.all(api)}
+        if only:
+            found = {id_: entry for id_, entry in found.items() if only(entry)}
+            known = {id_: item for id_, item in known.items() if id_ in found}
+        named = {
+            id_: str(entry.get(kind.named) or id_)
+            for id_, entry in found.items()
+            if owner.whole_project or owner.marked(entry, kind.named)
+        }
+        names = {**named, **{id_: item.name for id_, item in known.items() if id_}}
         gone = [
             id_
             for id_, name in names.items()
@@ -297,13 +432,19 @@ class Sample:
                 self.shop.journal.write("deleted", item)
         return gone
 
+    def drop(self, kind: Kind, item: Item, api: Api | None = None) -> None:
+        """Delete one resource and journal it."""
+        kind.delete(api or self.api, item.id)
+        self.shop.journal.write("deleted", item, self.cloud.project_id)
+
     def _delete(self, kind: Kind, id_: str, name: str, delete: Callable[[str], object]) -> bool:
         """Delete one and journal it; whether it was there and is gone."""
         try:
             was_there = bool(delete(id_))
         except CloudError as problem:
             message = f"{kind.type} {name} ({id_}) could not be removed: {problem}"
-            self.record("removed", name, Status.FAIL, message, expected="deleted", found="still there")
+            left = finding(name, False, message, expected="deleted", found="still there")
+            self.record("removed", left)
             return False
         self.shop.journal.write("deleted", Item(service=self.service.name, type=kind.type, name=name, id=id_))
         if was_there:
@@ -311,11 +452,50 @@ class Sample:
             self.shop.removed.append(name)
         return was_there
 
-    def wait(self, what: str, done: Callable[[], bool], timeout: float | None = None, step: float = 0.5) -> None:
-        """Wait until something is so; SampleError after ``timeout`` seconds."""
-        limit = self.options.timeout if timeout is None else timeout
-        if not becomes_true(done, limit, step):
-            raise SampleError(f"{what} did not come about within {limit:.0f} s.")
+    def left(self) -> list[str]:
+        """Return what is still there of the run, each as ``type name (id)``."""
+        owner = self.shop.owner
+        return [
+            f"{kind.type} {entry.get(kind.named) or ''} ({kind.id_of(entry)})"
+            for kind in self.kinds()
+            for entry in kind.all(self.api)
+            if owner.whole_project or owner.marked(entry, kind.named)
+        ]
+
+    # Outcomes
+
+    def record(self, check: str, found: Finding) -> None:
+        """Add the outcome of a check."""
+        outcome = Outcome(
+            validator=VALIDATOR,
+            check=check,
+            service=self.service.name,
+            subject=found.subject,
+            status=found.status,
+            message=found.message,
+            phase=self.shop.phase,
+            expected=found.expected,
+            found=found.found,
+            evidence=found.evidence,
+        )
+        self.shop.outcomes.append(outcome)
+
+    def examine(self, checks: Checks) -> None:
+        """Make checks one after the other, and record an outcome for each, whatever becomes of it."""
+        for check, look in checks.items():
+            try:
+                found = look()
+            except CannotPingError as problem:
+                found = unseen(check, str(problem))
+            except CloudError as problem:
+                found = Finding(subject=check, status=bad_status(problem), message=f"{check}: {problem}")
+            self.record(check, found)
+
+
+def _like(kind: Kind, body: Mapping[str, Any], api: Api) -> list[dict[str, Any]]:
+    """Return those with the name of a wanted one; what has no name is known by all that it was to be."""
+    wanted = [kind.named] if kind.named else [key for key, value in body.items() if isinstance(value, str)]
+    return [entry for entry in kind.all(api) if all(entry.get(key) == body[key] for key in wanted)]
 
 
 def becomes_true(done: Callable[[], bool], timeout: float, step: float = 0.5) -> bool:
@@ -329,135 +509,7 @@ def becomes_true(done: Callable[[], bool], timeout: float, step: float = 0.5) ->
     return True
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Return the fields of ``before`` that differ now, each with both values; fields that are new do not count."""
-    return {key: (value, after.get(key)) for key, value in before.items() if after.get(key) != value}
-
-
-def in_words(apart: Mapping[str, tuple[Any, Any]]) -> str:
-    """Return differences as text."""
-    return "; ".join(f"{key} was {before!r} and is {after!r}" for key, (before, after) in apart.items())
-
-
-def _sides(apart: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
-    return {
-        "expected": {key: before for key, (before, _after) in apart.items()},
-        "found": {key: after for key, (_before, after) in apart.items()},
-    }
-
-
 def bad_status(problem: CloudError) -> Status:
     """Return FAIL when the cloud is to blame, ERROR when the check itself broke."""
     blamed = (BrokenError, UnreachableError, MissingError, SampleError)
     return Status.FAIL if isinstance(problem, blamed) else Status.ERROR
-
-
-def work(shop: Workshop, services: Sequence[Service], state: str) -> dict[str, Any]:
-    """Bring the samples of services to a state: ``present``, ``verified`` or ``absent``; return what to tell of them.
-
-    Services that do not need each other are worked on side by side. Outcomes are collected in the workshop.
-    """
-    told: dict[str, Any] = {}
-    for level in levels(services, reverse=state == "absent"):
-        with ThreadPoolExecutor(max_workers=len(level)) as pool:
-            for part in pool.map(lambda service: _work_on(shop, service, state), level):
-                told.update(part)
-    return told
-
-
-def foresee(shop: Workshop, services: Sequence[Service], state: str) -> dict[str, Any]:
-    """Return the module's result for check mode: whether something would be made or removed, by the journal."""
-    kept = [item for item in shop.journal.items() if item.name.startswith(shop.prefix)]
-    wanted = {service.name for service in services if service.sample}
-    missing = wanted - {item.service for item in kept if item.facts}
-    changed = bool(missing) if state == "present" else bool(kept)
-    word = (
-        f"make the samples of {', '.join(sorted(missing))}" if state == "present" else f"remove {len(kept)} resources"
-    )
-    return {
-        "changed": changed,
-        "msg": f"Would {word}." if changed else "Would do nothing.",
-        "outcomes": [],
-        "resources": {},
-    }
-
-
-def levels(services: Sequence[Service], *, reverse: bool = False) -> list[list[Service]]:
-    """Group services so that each comes after what it requires, or before it when reversed."""
-    waiting, done, ordered = list(services), set[str](), list[list[Service]]()
-    names = {service.name for service in services}
-    while waiting:
-        ready = [one for one in waiting if not (set(_requires(one)) & names) - done] or waiting
-        ordered.append(ready)
-        done |= {service.name for service in ready}
-        waiting = [service for service in waiting if service.name not in done]
-    return ordered[::-1] if reverse else ordered
-
-
-def _requires(service: Service) -> tuple[str, ...]:
-    return service.sample.requires if service.sample else ()
-
-
-def _work_on(shop: Workshop, service: Service, state: str) -> dict[str, Any]:
-    """Bring one service's sample to a state; whatever goes wrong becomes an outcome."""
-    if service.sample is None:
-        if state != "absent":
-            _record_absence(shop, service, state)
-        return {}
-    try:
-        sample = service.sample(service, shop)
-        if state == "present":
-            return _create(sample)
-        {"verified": sample.verify, "absent": sample.remove}[state]()
-        return sample.told()
-    except CloudError as problem:
-        _record_problem(shop, service, state, problem, bad_status(problem))
-    except Exception as problem:  # a bug in one service's sample must not take the others' outcomes along
-        _record_problem(shop, service, state, problem, Status.ERROR)
-    return {}
-
-
-def _record_absence(shop: Workshop, service: Service, state: str) -> None:
-    outcome = Outcome(
-        validator=VALIDATOR,
-        check="created" if state == "present" else "verified",
-        service=service.name,
-        subject=service.name,
-        status=Status.SKIP,
-        message=f"An ordinary user has no resources of his own in {service.name}.",
-        phase=shop.phase,
-    )
-    shop.outcomes.append(outcome)
-
-
-def _create(sample: Sample) -> dict[str, Any]:
-    begin = clock.monotonic()
-    told = sample.create()
-    took = clock.monotonic() - begin
-    prefix = sample.shop.prefix
-    items = [item for item in sample.shop.journal.items(sample.service.name) if item.name.startswith(prefix)]
-    names = ", ".join(item.name for item in items)
-    sample.record(
-        "created",
-        sample.service.name,
-        Status.PASS,
-        f"The samples of {sample.service.name} are there: {names}.",
-        evidence={"seconds": round(took, 1)},
-    )
-    return told
-
-
-def _record_problem(shop: Workshop, service: Service, state: str, problem: Exception, status: Status) -> None:
-    check = {"present": "created", "verified": "verified", "absent": "removed"}[state]
-    text = str(problem) if isinstance(problem, CloudError) else f"{type(problem).__name__}: {problem}"
-    shop.outcomes.append(
-        Outcome(
-            validator=VALIDATOR,
-            check=check,
-            service=service.name,
-            subject=service.name,
-            status=status,
-            message=f"The samples of {service.name}: {text}",
-            phase=shop.phase,
-        )
-    )

@@ -16,6 +16,8 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud impo
 
 if TYPE_CHECKING:
     from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import Health
+    from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._look import Look
+    from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._offline import Offline
     from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import Sample
 
 
@@ -64,6 +66,8 @@ class Service:
     """All that the collection knows of one service; adding a service is one such file and its line in the registry.
 
     The first of the ``operations`` is what an observer asks with a token, and stands for all that users do.
+    ``belongings`` are where an administrator finds what a project has: a path with the project's id, a key of the list.
+    ``look`` says what a host holds of the samples, ``offline`` what that means; both work without any API.
     """
 
     name: str
@@ -75,6 +79,9 @@ class Service:
     headers: Mapping[str, str] = field(default_factory=dict)
     health: Callable[[Health], None] | None = None
     sample: type[Sample] | None = None
+    belongings: tuple[tuple[str, str], ...] = ()
+    look: Callable[[Look], dict[str, Any]] | None = None
+    offline: Callable[[Offline], None] | None = None
 
     def api(self, cloud: Cloud) -> Api:
         """Return the service's API in a cloud; CloudError when the catalogue lacks it."""
@@ -122,10 +129,13 @@ class Service:
 def versions_in(document: Any) -> list[dict[str, Any]]:
     """Return the versions in a version document of any service; empty when it is none.
 
-    Keystone wraps one (``version``) or several (``versions: values``), the others list them.
+    Keystone wraps one (``version``) or several (``versions: values``), the others list them. Swift has one version, and
+    tells instead which release of itself it is.
     """
     if not isinstance(document, Mapping):
         return []
+    if isinstance(document.get("swift"), Mapping):
+        return [{"id": "v1", "status": "CURRENT", "version": document["swift"].get("version", "")}]
     if isinstance(document.get("version"), Mapping):
         return [dict(document["version"])]
     found = document.get("versions", [])

@@ -9,16 +9,42 @@ Note that this module util is PRIVATE to the collection. It can have breaking ch
 from __future__ import annotations
 
 import hashlib
+import json
 import secrets
 import time as clock
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import CloudError, HttpError, RefusedError
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import CloudError, HttpError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import CLOUDS
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._compare import (
+    Finding,
+    finding,
+    skipped,
+    unchanged,
+    unseen,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import Health
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import Item, Kind, Sample
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._look import (
+    Look,
+    digest_of,
+    owner_of,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._offline import (
+    Held,
+    Offline,
+    judge_equal,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import (
+    CLOUD,
+    STRANGER,
+    Checks,
+    Kind,
+    Sample,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
     Operation,
@@ -28,6 +54,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 
 APPLICATION_CLOUD = "upgrade_test_application"
 TOKEN_CLOUD = "upgrade_test_token"  # noqa: S105 - the name of a cloud, not a token
+REVOKED_CLOUD = "upgrade_test_revoked"
 _CREDENTIAL = "application_credential"
 _ROLE_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds
 _TOKEN = "token"  # noqa: S105 - a type in the journal, not a token
@@ -49,32 +76,53 @@ def health(health: Health) -> None:
 
 
 class KeystoneSample(Sample):
-    """An application credential that must authenticate later, and a token that must stay valid for its lifetime."""
+    """What a user keeps in Keystone: credentials, a trust, tokens, his roles and the catalogue."""
 
     @property
-    def kind(self) -> Kind:
+    def applications(self) -> Kind:
         """Application credentials of the user."""
         path = f"/users/{self.cloud.user_id}/application_credentials"
         return Kind(type=_CREDENTIAL, path=path, one=_CREDENTIAL, many="application_credentials")
 
-    def create(self) -> dict[str, Any]:
-        """Make the credential and get a token of its own, whose secrets go to clouds.yaml only."""
-        if not (item := self.item(_CREDENTIAL)) or not item.facts:
-            self._make_credential()
-        if not self.item(_TOKEN):
+    @property
+    def blobs(self) -> Kind:
+        """Secrets that Keystone encrypts for the user; their type is free, and so can name them."""
+        scopes = ({"user_id": self.cloud.user_id},)
+        return Kind(
+            type="credential", path="/credentials", one="credential", many="credentials", named="type", scopes=scopes
+        )
+
+    @property
+    def trusts(self) -> Kind:
+        """Trusts that the user has given; they have no names."""
+        scopes = ({"trustor_user_id": self.cloud.user_id},)
+        return Kind(type="trust", path="/OS-TRUST/trusts", one="trust", many="trusts", named="", scopes=scopes)
+
+    def kinds(self) -> Sequence[Kind]:
+        """Return the types that it makes."""
+        return (self.applications, self.blobs, self.trusts)
+
+    def create(self) -> None:
+        """Make credentials, trust and tokens, whose secrets go to clouds.yaml only."""
+        if not (item := self.item("application-credential")) or not item.facts:
+            self._make_application()
+        if not self.item("token"):
             self._issue_token()
-        return self.told()
+        if not self.item("revoked-token"):
+            self._revoke_token()
+        self._make_blob()
+        if STRANGER in self._clouds().get("clouds", {}):
+            roles = [{"name": name} for name in self.cloud.roles]
+            self.keep(self.trusts, "trust", {**self._trust(), "roles": roles}, trust_facts)
+        if not self.item("grant") and self._stored(CLOUD):
+            item = Item(service=self.service.name, type="grant", name=self.name("grant"), id=self.cloud.user_id)
+            self.note(item, **self._grant())
 
-    def told(self) -> dict[str, Any]:
-        """Tell of the credential."""
-        item = self.item(_CREDENTIAL)
-        return {_CREDENTIAL: {"id": item.id, "name": item.name}} if item else {}
-
-    def _make_credential(self) -> None:
+    def _make_application(self) -> None:
         """Make the credential; its secret is ours, so that one whose creation was cut short can be used too."""
         secret = self._stored(APPLICATION_CLOUD).get("application_credential_secret") or secrets.token_urlsafe(32)
-        item = self._ensure_credential({"secret": secret, "description": "Made by openstack.upgrade_test."})
-        found = self.kind.get(self.api, item.id)
+        item = self._ensure_application({"secret": secret, "description": "Made by openstack.upgrade_test."})
+        found = self.applications.get(self.api, item.id)
         self._store(
             APPLICATION_CLOUD,
             "v3applicationcredential",
@@ -82,32 +130,68 @@ class KeystoneSample(Sample):
         )
         self.note(item, **credential_facts(found))
 
-    def _ensure_credential(self, wanted: dict[str, Any]) -> Item:
+    def _ensure_application(self, wanted: dict[str, Any]) -> Item:
         """Make the credential; Keystone now and then needs a moment before it sees the role that was just given."""
         for pause in _ROLE_PAUSES:
             try:
-                return self.ensure(self.kind, "credential", wanted)
+                return self.ensure(self.applications, "application-credential", wanted)
             except HttpError as problem:
                 if problem.status != 400:
                     raise
                 clock.sleep(pause)
-        return self.ensure(self.kind, "credential", wanted)
+        return self.ensure(self.applications, "application-credential", wanted)
+
+    def _make_blob(self) -> None:
+        body = {
+            "user_id": self.cloud.user_id,
+            "project_id": self.cloud.project_id,
+            "blob": json.dumps({"sample": secrets.token_urlsafe(32)}),
+        }
+        self.keep(self.blobs, "credential", body, blob_facts)
+
+    def _trust(self) -> dict[str, Any]:
+        return {
+            "trustor_user_id": self.cloud.user_id,
+            "trustee_user_id": self._stored(STRANGER)["user_id"],
+            "project_id": self.cloud.project_id,
+            "impersonation": False,
+        }
 
     def _issue_token(self) -> None:
-        answer = self._authenticate(self._stored(APPLICATION_CLOUD))
+        answer = self._use_application(self._stored(APPLICATION_CLOUD))
         token, body = answer.headers["x-subject-token"], answer.body["token"]
         self._store(TOKEN_CLOUD, "v3token", {"token": token})
-        name = f"{self.shop.prefix}token"
-        item = Item(
-            service=self.service.name, type=_TOKEN, name=name, id=hashlib.sha256(token.encode()).hexdigest()[:16]
-        )
-        self.note(item, **grant_facts(body), expires_at=body["expires_at"])
+        self._note_token("token", token, {**grant_facts(body), "expires_at": body["expires_at"]})
 
-    def _authenticate(self, auth: dict[str, str]) -> Any:
+    def _revoke_token(self) -> None:
+        answer = self._use_application(self._stored(APPLICATION_CLOUD))
+        token = answer.headers["x-subject-token"]
+        self._store(REVOKED_CLOUD, "v3token", {"token": token})
+        self.api.request("DELETE", "/auth/tokens", headers={"X-Subject-Token": token})
+        self._note_token("revoked-token", token, {"expires_at": answer.body["token"]["expires_at"]})
+
+    def _note_token(self, suffix: str, token: str, facts: dict[str, Any]) -> None:
+        digest = hashlib.sha256(token.encode()).hexdigest()[:16]
+        self.note(Item(service=self.service.name, type=_TOKEN, name=self.name(suffix), id=digest), **facts)
+
+    def _use_application(self, auth: Mapping[str, str]) -> Any:
         """Get a token with an application credential; raises an HttpError."""
         credential = {"id": auth["application_credential_id"], "secret": auth["application_credential_secret"]}
-        identity = {"methods": [_CREDENTIAL], _CREDENTIAL: credential}
-        return self.api.request("POST", "/auth/tokens", json={"auth": {"identity": identity}}, authenticated=False)
+        return self._authenticate({"methods": [_CREDENTIAL], _CREDENTIAL: credential})
+
+    def _use_password(self, auth: Mapping[str, str], scope: Mapping[str, Any]) -> Any:
+        """Get a token with a user's password; raises an HttpError."""
+        user = {"id": auth["user_id"], "password": auth["password"]}
+        return self._authenticate({"methods": ["password"], "password": {"user": user}}, scope)
+
+    def _authenticate(self, identity: Mapping[str, Any], scope: Mapping[str, Any] | None = None) -> Any:
+        wanted = {"identity": identity, **({"scope": scope} if scope else {})}
+        return self.api.request("POST", "/auth/tokens", json={"auth": wanted}, authenticated=False)
+
+    def _grant(self) -> dict[str, Any]:
+        """Return what a new login of the user brings."""
+        token = self._use_password(self._stored(CLOUD), {"project": {"id": self.cloud.project_id}}).body["token"]
+        return {**grant_facts(token), "catalogue": catalogue_facts(token["catalog"])}
 
     def _stored(self, cloud: str) -> dict[str, str]:
         """Return the ``auth`` of a cloud in the run's clouds.yaml; empty when there is none."""
@@ -130,77 +214,180 @@ class KeystoneSample(Sample):
         document.setdefault("clouds", {})[cloud] = entry
         self.shop.journal.run.write_credentials(yaml.safe_dump(document, sort_keys=False))
 
-    def verify(self) -> None:
-        """The credential is unchanged and authenticates, a wrong secret does not, the old token is valid."""
-        self.compare(self.kind, credential_facts)
-        self._verify_authentication()
-        self._verify_refusal()
-        self._verify_token()
+    def checks(self) -> Checks:
+        """Return the checks: what was given is as it was, works as it did, and nothing more is let in."""
+        own = f"/users/{self.cloud.user_id}/application_credentials/"
+        return {
+            "application_credential_unchanged": lambda: self.same(
+                self.applications, "application-credential", credential_facts
+            ),
+            "credential_authenticates": self._application_works,
+            "restricted_credential_refused": self._application_restricted,
+            "wrong_secret_refused": self._wrong_secret,
+            "wrong_password_refused": self._wrong_password,
+            "credential_unchanged": lambda: self.same(self.blobs, "credential", blob_facts),
+            **self._trust_checks(),
+            "old_token_valid": self._old_token,
+            "revoked_token_refused": self._revoked_token,
+            "grant_unchanged": self._same_grant,
+            "resources_listed": lambda: self.listed(*((kind, self.api) for kind in self.kinds() if kind.named)),
+            "stranger_refused": lambda: self.stranger_refused(own + self.made("application-credential").id),
+            "anonymous_refused": lambda: self.anonymous_refused(own + self.made("application-credential").id),
+        }
 
-    def _verify_authentication(self) -> None:
-        item, check = self.made(_CREDENTIAL), "credential_authenticates"
-        auth = self._stored(APPLICATION_CLOUD)
+    def _trust_checks(self) -> Checks:
+        if not self._stored(STRANGER):
+            return {"trust_authenticates": lambda: unseen("trust", "The run has no other user to trust.")}
+        return {
+            "trust_unchanged": lambda: self.same(self.trusts, "trust", trust_facts),
+            "trust_authenticates": self._trust_works,
+        }
+
+    def _application_works(self) -> Finding:
+        item, auth = self.made("application-credential"), self._stored(APPLICATION_CLOUD)
         if not auth:
-            message = f"The secret of {item.name} is not in the run's clouds.yaml, so it cannot be tried."
-            self.record(check, item.name, Status.UNKNOWN, message)
-            return
-        try:
-            body = self._authenticate(auth).body["token"]
-        except HttpError as problem:
-            self.judge(check, item.name, good=False, message=f"{item.name} does not authenticate any more: {problem}")
-            return
-        same = body["project"]["id"] == self.cloud.project_id and body["user"]["id"] == self.cloud.user_id
-        message = f"{item.name} authenticates" + (
-            " as before." if same else ", but as another user or in another project."
-        )
-        self.judge(check, item.name, good=same, message=message)
-
-    def _verify_refusal(self) -> None:
-        """A wrong secret must be refused; tried on the credential, as the user itself could be locked out."""
-        item = self.made(_CREDENTIAL)
-        check, wrong = "wrong_secret_refused", secrets.token_urlsafe(32)
-        try:
-            self._authenticate({"application_credential_id": item.id, "application_credential_secret": wrong})
-        except RefusedError as problem:
-            message = "Keystone refuses a wrong secret."
-            self.judge(check, item.name, good=True, message=message, expected=401, found=problem.status)
-            return
-        message = f"Keystone let {item.name} in with a wrong secret."
-        self.judge(check, item.name, good=False, message=message, expected=401, found=201)
-
-    def _verify_token(self) -> None:
-        item, check = self.made(_TOKEN), "old_token_valid"
-        token, ends = self._stored(TOKEN_CLOUD).get("token", ""), str(item.facts["expires_at"])
-        if not token:
-            self.record(
-                check, item.name, Status.UNKNOWN, "The token is not in the run's clouds.yaml, so it cannot be tried."
+            return unseen(
+                item.name, f"The secret of {item.name} is not in the run's clouds.yaml, so it cannot be tried."
             )
-            return
+        try:
+            body = self._use_application(auth).body["token"]
+        except HttpError as problem:
+            return finding(item.name, False, f"{item.name} does not authenticate any more: {problem}")
+        same = body["project"]["id"] == self.cloud.project_id and body["user"]["id"] == self.cloud.user_id
+        word = "as before" if same else "but as another user or in another project"
+        return finding(item.name, same, f"{item.name} authenticates {word}.")
+
+    def _application_restricted(self) -> Finding:
+        """A restricted credential must not make another one."""
+        item, auth = self.made("application-credential"), self._stored(APPLICATION_CLOUD)
+        if not auth:
+            return unseen(
+                item.name, f"The secret of {item.name} is not in the run's clouds.yaml, so it cannot be tried."
+            )
+        token = self._use_application(auth).headers["x-subject-token"]
+        body = {_CREDENTIAL: {"name": self.name("forbidden")}}
+        headers = {"X-Auth-Token": token}
+
+        def ask() -> None:
+            path = self.applications.path
+            self.api.request("POST", path, json=body, headers=headers, authenticated=False)
+
+        return self.refused(item.name, "Making another credential with a restricted one", ask, 403)
+
+    def _wrong_secret(self) -> Finding:
+        item = self.made("application-credential")
+        auth = {"application_credential_id": item.id, "application_credential_secret": secrets.token_urlsafe(32)}
+        return self.refused(item.name, "A wrong secret", lambda: self._use_application(auth), 401)
+
+    def _wrong_password(self) -> Finding:
+        """Tried on the stranger, whom nobody misses if he is locked out; his next login takes the failure back."""
+        auth = self._stored(STRANGER)
+        if not auth:
+            return unseen("password", "The run has no user of another project whose password could be tried.")
+        wrong = {**auth, "password": secrets.token_urlsafe(32)}
+        scope = {"project": {"id": auth["project_id"]}}
+        found = self.refused("password", "A wrong password", lambda: self._use_password(wrong, scope), 401)
+        self._use_password(auth, scope)
+        return found
+
+    def _trust_works(self) -> Finding:
+        """The other user gets the roles that he was trusted with, in the project that he was trusted with."""
+        item = self.made("trust")
+        try:
+            token = self._use_password(self._stored(STRANGER), {"OS-TRUST:trust": {"id": item.id}}).body["token"]
+        except HttpError as problem:
+            return finding(item.name, False, f"{item.name} does not authenticate any more: {problem}")
+        now = {"project_id": token["project"]["id"], "roles": sorted(role["name"] for role in token["roles"])}
+        before = {key: item.facts.get(key) for key in now}
+        return unchanged("What trust", f"{item.name} grants", before, now)
+
+    def _old_token(self) -> Finding:
+        item, token = self.made("token"), self._stored(TOKEN_CLOUD).get("token", "")
+        ends = str(item.facts["expires_at"])
+        if not token:
+            return unseen(item.name, "The token is not in the run's clouds.yaml, so it cannot be tried.")
         if expired(ends):
-            message = f"The token that was issued before ended at {ends}, as it had to."
-            self.record(check, item.name, Status.SKIP, message, evidence={"expires_at": ends})
-            return
+            return skipped(item.name, f"The token that was issued before ended at {ends}, as it had to.")
         headers = {"X-Auth-Token": token, "X-Subject-Token": token}
         try:
             body = self.api.request("GET", "/auth/tokens", headers=headers, authenticated=False).body["token"]
         except HttpError as problem:
-            self.judge(
-                check, item.name, good=False, message=f"The token that was issued before is not valid: {problem}"
-            )
-            return
+            return finding(item.name, False, f"The token that was issued before is not valid: {problem}")
         now = grant_facts(body)
         same = all(item.facts[key] == value for key, value in now.items())
-        message = "The token that was issued before is valid" + (
-            " and unchanged." if same else ", but means something else."
+        word = " and unchanged." if same else ", but means something else."
+        message = f"The token that was issued before is valid{word}"
+        return finding(item.name, same, message, evidence={"expires_at": ends})
+
+    def _revoked_token(self) -> Finding:
+        item, token = self.made("revoked-token"), self._stored(REVOKED_CLOUD).get("token", "")
+        if not token:
+            return unseen(item.name, "The revoked token is not in the run's clouds.yaml, so it cannot be tried.")
+        headers = {"X-Subject-Token": token}
+        return self.refused(
+            item.name, "A revoked token", lambda: self.api.request("GET", "/auth/tokens", headers=headers), 404
         )
-        self.judge(check, item.name, good=same, message=message, evidence={"expires_at": ends})
+
+    def _same_grant(self) -> Finding:
+        """A new login brings the same roles and the same catalogue."""
+        if not self._stored(CLOUD):
+            return unseen("user", f"There is no user {CLOUD} in the run's clouds.yaml, so nobody can log in.")
+        item = self.made("grant")
+        return unchanged("The grant", item.name, item.facts, self._grant())
+
+    def exercises(self) -> Checks:
+        """Return what a user does: a new credential, used and deleted."""
+        return {"new_credential": self._new_application}
+
+    def _new_application(self) -> Finding:
+        secret = secrets.token_urlsafe(32)
+        item = self.ensure(self.applications, "exercise", {"secret": secret})
+        auth = {"application_credential_id": item.id, "application_credential_secret": secret}
+        self._use_application(auth)
+        self.drop(self.applications, item)
+        gone = self.refused(item.name, "A deleted credential", lambda: self._use_application(auth), 401, 404)
+        word = "works, and no more once it is deleted" if gone.status is Status.PASS else "is let in after its deletion"
+        return finding(item.name, gone.status is Status.PASS, f"A new application credential {word}.")
 
     def remove(self) -> None:
-        """Delete the credential; the token ends with it."""
-        self.sweep(self.kind)
-        token = self.shop.journal.find(self.service.name, _TOKEN)
-        if token:
-            self.shop.journal.write("deleted", token)
+        """Delete what there is; the tokens end with the credential."""
+        super().remove()
+        for item in self.shop.journal.items(self.service.name):
+            if item.type in (_TOKEN, "grant"):
+                self.shop.journal.write("deleted", item)
+
+
+def look(look: Look) -> dict[str, Any]:
+    """Find the keys that tokens and credentials are encrypted with; of each, its digest."""
+    repositories: dict[str, dict[str, str]] = {}
+    for folder in look.folders("keystone_keys"):
+        keys = {path.name: digest_of(path) for path in sorted(folder.iterdir()) if path.name.isdigit()}
+        name = folder.name if folder.name != "_data" else folder.parent.name
+        repositories[name] = {**keys, "owner": owner_of(folder)}
+    return {"repositories": repositories}
+
+
+def offline(case: Offline) -> None:
+    """The keys are the same on all hosts, and what was encrypted before can still be read."""
+    before, now = case.held("repositories", case.before), case.held("repositories")
+    if not now:
+        case.record("keys_equal", case.seen(judge_equal("The set of keys of keystone", {})))
+    for name, held in now.items():
+        word = name.replace("-", "_").replace("_keys", "")
+        case.record(f"{word}_keys_equal", judge_equal(f"The key repository {name}", held))
+        if name in before:
+            case.record(f"{word}_keys_kept", judge_keys(name, before[name], held))
+
+
+def judge_keys(name: str, before: Held, now: Held) -> Finding:
+    """Say whether each host still has a key that it had: keys rotate, but what all of them wrote must stay readable."""
+    gone = [host for host in sorted(before.keys() & now.keys()) if not _digests(before[host]) & _digests(now[host])]
+    words = f"has no key on {', '.join(gone)} that it had: what they encrypted is lost" if gone else "kept its keys"
+    return finding(name, not gone, f"The key repository {name} {words}.")
+
+
+def _digests(keys: Mapping[str, str]) -> set[str]:
+    return {digest for name, digest in keys.items() if name.isdigit()}
 
 
 def credential_facts(found: Any) -> dict[str, Any]:
@@ -216,6 +403,28 @@ def grant_facts(token: Any) -> dict[str, Any]:
     """Return what a token grants."""
     roles = sorted(role["name"] for role in token["roles"])
     return {"user_id": token["user"]["id"], "project_id": token["project"]["id"], "roles": roles}
+
+
+def blob_facts(found: Any) -> dict[str, Any]:
+    """Return what must not change of an encrypted credential; of its content, the digest."""
+    digest = hashlib.sha256(str(found.get("blob")).encode()).hexdigest()
+    return {**{key: found.get(key) for key in ("id", "type", "user_id", "project_id")}, "sha256": digest}
+
+
+def trust_facts(found: Any) -> dict[str, Any]:
+    """Return what must not change of a trust."""
+    fields = ("id", "trustor_user_id", "trustee_user_id", "project_id", "impersonation", "expires_at", "remaining_uses")
+    roles = sorted(role["name"] for role in found.get("roles", []))
+    return {**{key: found.get(key) for key in fields}, "roles": roles}
+
+
+def catalogue_facts(catalogue: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the endpoints of a catalogue, one a line."""
+    return sorted(
+        f"{service.get('type')} {point.get('interface')} {point.get('region_id')} {point.get('url')}"
+        for service in catalogue
+        for point in service.get("endpoints", [])
+    )
 
 
 def expired(moment: str, now: float | None = None) -> bool:
@@ -248,4 +457,6 @@ SERVICE = Service(
     ),
     health=health,
     sample=KeystoneSample,
+    look=look,
+    offline=offline,
 )

@@ -8,13 +8,33 @@ Note that this module util is PRIVATE to the collection. It can have breaking ch
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import base64
+import os
+import time as clock
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import CloudError, MissingError
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Api, CloudError, MissingError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import Beat, Health, watch_beats
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._compare import (
+    Finding,
+    finding,
+    skipped,
+    unchanged,
+    unseen,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import (
+    Beat as Report,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import (
+    Health,
+    watch_beats,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._look import Look, process_facts
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._offline import Offline
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._reach import (
     BLOCKED,
     REFUSED,
@@ -24,13 +44,12 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     tcp,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import (
-    Item,
+    RUN_FIELD,
+    Checks,
     Kind,
     Sample,
     SampleError,
     becomes_true,
-    differences,
-    in_words,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
@@ -38,10 +57,19 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Probe,
     Service,
 )
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._witness import (
+    Beat,
+    Silence,
+    from_facts,
+    read_beat,
+    tell,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.glance import SERVICE as GLANCE
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import (
     BLOCKED_PORT,
+    NeutronSample,
     external_network,
+    port_facts,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
 
@@ -92,7 +120,12 @@ _FIELDS = [
     "config_drive",
     "OS-DCF:diskConfig",
     "locked",
+    "description",
+    "tags",
 ]
+WITNESS = "/beat"  # the page of the witness in the guest
+_HINTS = "os:scheduler_hints"
+_RULE_PATIENCE = 30  # seconds in which a new rule has to take effect
 _HTTP_PATIENCE = 30  # seconds in which a guest that answers pings has to answer HTTP, if it ever will
 
 
@@ -107,14 +140,14 @@ def health(health: Health) -> None:
     _look_at_hypervisors(health)
 
 
-def read_services(health: Health) -> list[Beat]:
+def read_services(health: Health) -> list[Report]:
     """Return Nova's service processes."""
     return [service_beat(service) for service in health.service.api(health.cloud).get("/os-services")["services"]]
 
 
-def service_beat(service: Mapping[str, Any]) -> Beat:
+def service_beat(service: Mapping[str, Any]) -> Report:
     """Return what Nova says of one service process; one that is forced down counts as switched off."""
-    return Beat(
+    return Report(
         type=service["binary"],
         binary=service["binary"],
         host=service["host"],
@@ -135,45 +168,59 @@ def _look_at_hypervisors(health: Health) -> None:
         health.record("hypervisor_up", name, status, message, host=name, expected="up", found=state)
 
 
+class _ServerKind(Kind):
+    """Servers, whose scheduler hints stand beside them in the body."""
+
+    def create(self, api: Api, body: Mapping[str, Any]) -> dict[str, Any]:
+        """Make one."""
+        server = {key: value for key, value in body.items() if key != _HINTS}
+        hints = {_HINTS: body[_HINTS]} if _HINTS in body else {}
+        return dict(api.post(self.path, {self.one: server, **hints})[self.one])
+
+
 class NovaSample(Sample):
-    """A real server with a floating address, on the sample network."""
+    """A real server with a floating address, on the sample network; one that is paused; what belongs to servers."""
 
     requires = ("neutron",)
-    servers = Kind(type="server", path="/servers", one="server", many="servers", detail="/detail")
+    servers: Kind = _ServerKind(type="server", path="/servers", one="server", many="servers", detail="/detail")
+    groups = Kind(type="server_group", path="/os-server-groups", one="server_group", many="server_groups")
+    keys = Kind(type="keypair", path="/os-keypairs", one="keypair", many="keypairs", identity="name", nested=True)
 
     @property
-    def ports(self) -> Kind:
-        """Ports of the project; the server's own has a name, so that it can be found."""
-        return Kind(type="port", path="/ports", one="port", many="ports", scope={"project_id": self.cloud.project_id})
+    def network(self) -> NeutronSample:
+        """The sample of neutron, to which the server's port and address belong."""
+        return NeutronSample(NEUTRON, self.shop)
 
-    @property
-    def addresses(self) -> Kind:
-        """Floating addresses of the project, which have a description for a name."""
-        scope = {"project_id": self.cloud.project_id}
-        return Kind(
-            type="floating_ip",
-            path="/floatingips",
-            one="floatingip",
-            many="floatingips",
-            named="description",
-            scope=scope,
-        )
+    def kinds(self) -> Sequence[Kind]:
+        """Return the types that nova itself has."""
+        return (self.groups, self.keys, self.servers)
 
-    def create(self) -> dict[str, Any]:
-        """Make port, server and floating address; note the facts once the server runs and answers."""
-        network = NEUTRON.api(self.cloud)
-        port = self.ensure(self.ports, "port", self._port(), network)
-        server = self.ensure(self.servers, "server", self._server(port.id) if not self.item("server") else {})
+    def create(self) -> None:
+        """Make the servers and what belongs to them; note the facts once the first one runs and answers."""
+        network = self.network
+        group = self.keep(self.groups, "server-group", {"policy": "soft-affinity"}, server_group_facts)
+        key = {"type": "ssh", "public_key": public_key(os.urandom(32))}
+        self.keep(self.keys, "keypair", key, keypair_facts)
+        port = self.ensure(network.ports, "port", self._port(), network.api)
+        server = self._boot("server", {"networks": [{"port": port.id}], _HINTS: {"group": group.id}})
+        paused = self._boot("paused-server", {"networks": [{"uuid": self.made("network", "neutron").id}]})
         body = {"floating_network_id": external_network(self)["id"], "port_id": port.id}
-        address = self.ensure(self.addresses, "address", body, network)
+        address = self.ensure(network.addresses, "floating-ip", body, network.api)
         if not server.facts:
-            self.wait(f"Server {server.name}: status ACTIVE", lambda: self._is_active(server.id))
-            found = self.addresses.get(network, address.id)["floating_ip_address"]
-            self.note(address, floating_ip_address=found, port_id=port.id)
-            self.note(port, **port_facts(self.ports.get(network, port.id)))
-            reach = self._first_answers(found)
-            self.note(server, **self._facts(server.id), **reach, floating_ip=found)
-        return self.told()
+            self._await(server.id, "ACTIVE")
+            self._finish(server, port, address)
+        if not paused.facts:
+            self._await(paused.id, "ACTIVE", "PAUSED")
+            self._pause(paused.id)
+            self.note(paused, **server_facts(self.servers.get(self.api, paused.id)))
+
+    def _finish(self, server: Item, port: Item, address: Item) -> None:
+        network = self.network
+        found = network.addresses.get(network.api, address.id)["floating_ip_address"]
+        reach = self._first_answers(found)
+        self.note(address, **address_facts(network.addresses.get(network.api, address.id)))
+        self.note(port, **port_facts(network.ports.get(network.api, port.id)))
+        self.note(server, **self._facts(server.id), **reach, floating_ip=found)
 
     def told(self) -> dict[str, Any]:
         """Tell of the server and how to reach it."""
@@ -182,27 +229,38 @@ class NovaSample(Sample):
             return {}
         address = str(item.facts.get("floating_ip", ""))
         url = f"http://{address}/" if item.facts.get("http") else ""
-        return {"server": {"id": item.id, "name": item.name, "floating_ip": address, "http_url": url}}
-
-    def _neutron(self, type_: str) -> Item:
-        """Return a part of the sample network."""
-        item = self.shop.journal.find(NEUTRON.name, type_)
-        if item is None or not item.id:
-            raise SampleError(f"The server needs the sample {type_} of neutron, which was not made.")
-        return item
+        return {**super().told(), "server": {"id": item.id, "name": item.name, "floating_ip": address, "http_url": url}}
 
     def _port(self) -> dict[str, Any]:
-        group = self._neutron("security_group").id
-        return {"network_id": self._neutron("network").id, "security_groups": [group]}
+        group = self.made("security-group", "neutron").id
+        return {"network_id": self.made("network", "neutron").id, "security_groups": [group]}
 
-    def _server(self, port: str) -> dict[str, Any]:
+    def _boot(self, suffix: str, more: Mapping[str, Any]) -> Item:
+        """Begin to make a server, unless the journal has it."""
+        if self.item(suffix):
+            return self.made(suffix)
         body = {
             "imageRef": self._image(),
             "flavorRef": self._flavor(),
-            "networks": [{"port": port}],
             "availability_zone": self.options.availability_zone,
+            "user_data": self._user_data(),
+            "key_name": self.made("keypair").id,
+            "description": "Made by openstack.upgrade_test.",
+            "metadata": {RUN_FIELD: self.shop.journal.run.run_id},
+            "tags": [self.shop.owner.tag],
+            **more,
         }
-        return {key: value for key, value in body.items() if value is not None}
+        return self.ensure(self.servers, suffix, {key: value for key, value in body.items() if value is not None})
+
+    def _user_data(self) -> str | None:
+        """Return the content of the file that the operator named, as nova wants it."""
+        path = self.options.user_data
+        if not path:
+            return None
+        try:
+            return base64.b64encode(Path(path).read_bytes()).decode()
+        except OSError as problem:
+            raise SampleError(f"user_data: {path} cannot be read: {problem.strerror}.") from problem
 
     def _image(self) -> str:
         """Return the id of the image to boot from: the one named, or the only one that can be booted."""
@@ -228,12 +286,23 @@ class NovaSample(Sample):
             raise SampleError(f"{option}: {wanted!r} fits {len(fitting)}; there are: {names}.")
         raise SampleError(f"{option}: name the one to use; there are: {names}.")
 
-    def _is_active(self, id_: str) -> bool:
+    def _await(self, id_: str, *statuses: str) -> None:
+        self.wait(f"Server {id_}: status {statuses[0]}", lambda: self._is(id_, statuses))
+
+    def _is(self, id_: str, statuses: Sequence[str]) -> bool:
         server = self.servers.get(self.api, id_)
         if server["status"] == "ERROR":
             fault = server.get("fault", {}).get("message", "no fault was given")
             raise SampleError(f"Server {server['name']} ({id_}) went into ERROR: {fault}")
-        return bool(server["status"] == "ACTIVE")
+        return bool(server["status"] in statuses and server.get("OS-EXT-STS:task_state") is None)
+
+    def _act(self, id_: str, action: str, value: Any = None) -> None:
+        self.api.request("POST", f"/servers/{id_}/action", json={action: value})
+
+    def _pause(self, id_: str) -> None:
+        if not self._is(id_, ["PAUSED"]):
+            self._act(id_, "pause")
+        self._await(id_, "PAUSED")
 
     def _facts(self, id_: str) -> dict[str, Any]:
         return {**server_facts(self.servers.get(self.api, id_)), "actions": self._actions(id_)}
@@ -252,29 +321,36 @@ class NovaSample(Sample):
         except CannotPingError:
             pings = False
         http = becomes_true(lambda: http_get(f"http://{address}/") is not None, _HTTP_PATIENCE)
-        return {"ping": pings, "http": http, "boot_id": self._boot_id(address) if http else None}
+        beat = first_beat(address) if http else None
+        boot_id = read_boot_id(address, self.options.boot_id_path) if http else None
+        return {"ping": pings, "http": http, "boot_id": boot_id, "witness": beat.as_facts() if beat else None}
 
-    def _boot_id(self, address: str) -> str | None:
-        """Return the boot id that the guest's web server tells, or None when it tells none."""
-        if not self.options.boot_id_path:
-            return None
-        answer = http_get(f"http://{address}/{self.options.boot_id_path.lstrip('/')}")
-        return answer[1].strip() or None if answer and answer[0] == 200 else None
+    def checks(self) -> Checks:
+        """Return the checks: servers are unchanged, were not interrupted, answer; what was blocked is blocked."""
+        network = self.network
+        return {
+            "server_exists": self._existence,
+            "server_unchanged": self._same_server,
+            "server_not_interrupted": self._no_interruption,
+            "paused_server_unchanged": lambda: self.same(self.servers, "paused-server", server_facts),
+            "server_group_unchanged": lambda: self.same(self.groups, "server-group", server_group_facts),
+            "keypair_unchanged": lambda: self.same(self.keys, "keypair", keypair_facts),
+            "floating_ip_unchanged": lambda: self.same(network.addresses, "floating-ip", address_facts, network.api),
+            "port_unchanged": lambda: self.same(network.ports, "port", port_facts, network.api),
+            "servers_listed": lambda: self.listed(*((kind, self.api) for kind in self.kinds())),
+            **reach_checks(self.item("server"), self.options.boot_id_path),
+            "usage_in_step": self.usage_in_step,
+            "stranger_refused": lambda: self.stranger_refused(f"/servers/{self.made('server').id}"),
+            "anonymous_refused": lambda: self.anonymous_refused(f"/servers/{self.made('server').id}"),
+        }
 
-    def verify(self) -> None:
-        """The server exists, is unchanged, was not interrupted, and answers; what was blocked is blocked."""
+    def _existence(self) -> Finding:
         item = self.made("server")
         try:
-            now = server_facts(self.servers.get(self.api, item.id))
+            self.servers.get(self.api, item.id)
         except MissingError:
-            self.lost("server_exists", item, self._who_deleted(item.id))
-            return
-        self.judge("server_exists", item.name, good=True, message=f"server {item.name} ({item.id}) exists.")
-        actions = [action for action in self._actions(item.id) if action not in item.facts["actions"]]
-        self._verify_fields(item, now, {str(action["action"]) for action in actions})
-        self._verify_actions(item, actions)
-        self._verify_address()
-        self._verify_reach(item)
+            return self.lost(item, self._who_deleted(item.id))
+        return finding(item.name, True, f"server {item.name} ({item.id}) exists.")
 
     def _who_deleted(self, id_: str) -> str:
         with suppress(CloudError):
@@ -285,105 +361,240 @@ class NovaSample(Sample):
                 return f" Nova says: {last['action']} at {last['start_time']} {who}."
         return ""
 
-    def _verify_fields(self, item: Item, now: Mapping[str, Any], actions: set[str]) -> None:
-        """Compare all fields; the host may differ when an action moved the server on purpose."""
-        before = {key: item.facts.get(key) for key in now}
-        moved = bool(actions & _MOVING)
-        apart = {key: pair for key, pair in differences(before, now).items() if not (moved and key == "hostId")}
-        message = f"server {item.name} changed: {in_words(apart)}." if apart else f"server {item.name} is unchanged."
-        self.judge(
-            "server_unchanged",
-            item.name,
-            good=not apart,
-            message=message,
-            expected={key: pair[0] for key, pair in apart.items()},
-            found={key: pair[1] for key, pair in apart.items()},
-            evidence={"id": item.id, "fields": sorted(now)},
-        )
+    def _new_actions(self, item: Item) -> list[dict[str, Any]]:
+        return [action for action in self._actions(item.id) if action not in item.facts["actions"]]
 
-    def _verify_actions(self, item: Item, actions: list[dict[str, Any]]) -> None:
+    def _same_server(self) -> Finding:
+        """Compare all fields; the host may differ when an action moved the server on purpose."""
+        item = self.made("server")
+        now = server_facts(self.servers.get(self.api, item.id))
+        if {str(action["action"]) for action in self._new_actions(item)} & _MOVING:
+            now.pop("hostId")
+        before = {key: item.facts.get(key) for key in now}
+        return unchanged("server", item.name, before, now, id=item.id, fields=sorted(now))
+
+    def _no_interruption(self) -> Finding:
+        item = self.made("server")
+        actions = self._new_actions(item)
         bad = [action for action in actions if action["action"] in INTERRUPTING]
         words = ", ".join(f"{action['action']} at {action['start_time']}" for action in bad)
-        message = (
-            f"server {item.name} was interrupted by {words}."
-            if bad
-            else f"Nobody stopped or restarted server {item.name}."
+        by = f"server {item.name} was interrupted by {words}."
+        message = by if bad else f"Nobody stopped or restarted server {item.name}."
+        return finding(item.name, not bad, message, expected=[], found=[action["action"] for action in actions])
+
+    def used(self) -> dict[str, int]:
+        """Return what the quotas count."""
+        limits = self.api.get("/limits")["limits"]["absolute"]
+        fields = {"servers": "totalInstancesUsed", "cores": "totalCoresUsed", "MiB": "totalRAMUsed"}
+        return {name: limits[field] for name, field in fields.items()}
+
+    def counted(self) -> dict[str, int]:
+        """Return the same, counted from the servers that there are."""
+        flavors = [server["flavor"] for server in self.servers.all(self.api)]
+        cores, memory = sum(flavor["vcpus"] for flavor in flavors), sum(flavor["ram"] for flavor in flavors)
+        return {"servers": len(flavors), "cores": cores, "MiB": memory}
+
+    def exercises(self) -> Checks:
+        """Return what users do: reboot an old server, plug in a port, open a port, boot a new server in each zone."""
+        return {
+            "restart_server": self._reboot,
+            "attach_port": self._attach_port,
+            "rule_takes_effect": self._open_and_close,
+            "new_servers": self._new_servers,
+        }
+
+    def _reboot(self) -> Finding:
+        """Wake the paused server, reboot it, and pause it again."""
+        item = self.made("paused-server")
+        self._act(item.id, "unpause")
+        self._await(item.id, "ACTIVE")
+        self._act(item.id, "reboot", {"type": "HARD"})
+        self._await(item.id, "ACTIVE")
+        self._pause(item.id)
+        return finding(item.name, True, f"server {item.name} was woken, rebooted and paused again.")
+
+    def _attach_port(self) -> Finding:
+        """Give the old server a second port, which has to become active, and take it away."""
+        network, server = self.network, self.made("server")
+        body = {"network_id": self.made("network", "neutron").id}
+        port = self.ensure(network.ports, "exercise-port", body, network.api)
+        path = f"/servers/{server.id}/os-interface"
+        self.api.post(path, {"interfaceAttachment": {"port_id": port.id}})
+        active = becomes_true(lambda: network.ports.get(network.api, port.id)["status"] == "ACTIVE", 60)
+        self.api.request("DELETE", f"{path}/{port.id}")
+        self.wait(f"port {port.id}: unplugged", lambda: not network.ports.get(network.api, port.id)["device_id"], 60)
+        self.drop(network.ports, port, network.api)
+        word = "became" if active else "did not become"
+        return finding(server.name, active, f"A new port of server {server.name} {word} active.")
+
+    def _open_and_close(self) -> Finding:
+        """A new rule lets in what was blocked, and no longer when it is gone; a refusal comes from the guest."""
+        network, server = self.network, self.made("server")
+        address = str(server.facts["floating_ip"])
+        rule = {"protocol": "tcp", "port_range_min": BLOCKED_PORT, "port_range_max": BLOCKED_PORT}
+        id_ = network.let_in(self.made("security-group", "neutron").id, rule)
+        opened = becomes_true(lambda: tcp(address, BLOCKED_PORT, 1) != BLOCKED, _RULE_PATIENCE)
+        network.api.delete(f"/security-group-rules/{id_}")
+        closed = becomes_true(lambda: tcp(address, BLOCKED_PORT, 1) == BLOCKED, _RULE_PATIENCE)
+        words = [f"did not open port {BLOCKED_PORT}"] * (not opened) + ["stayed in effect when it was gone"] * (
+            not closed
         )
-        names = [action["action"] for action in actions]
-        self.judge("server_not_interrupted", item.name, good=not bad, message=message, expected=[], found=names)
+        message = f"A new rule {' and '.join(words) or 'opened a port, and its removal closed it'}."
+        return finding(server.name, opened and closed, message)
 
-    def _verify_address(self) -> None:
-        network = NEUTRON.api(self.cloud)
-        self.compare(
-            self.addresses,
-            lambda found: {key: found.get(key) for key in ("floating_ip_address", "port_id")},
-            network,
-        )
-        self.compare(self.ports, port_facts, network)
-
-    def _verify_reach(self, item: Item) -> None:
-        address = str(item.facts["floating_ip"])
-        self._verify_ping(item, address)
-        if not item.facts.get("http"):
-            self.record("server_http", item.name, Status.SKIP, "The guest had no web server when it was made either.")
-            return
-        answers = becomes_true(lambda: http_get(f"http://{address}/") is not None, 5)
-        message = f"server {item.name} {'answers' if answers else 'does not answer'} HTTP at {address}."
-        self.judge("server_http", item.name, good=answers, message=message)
-        self._verify_blocked(item, address)
-        self._verify_boot_id(item, address)
-
-    def _verify_ping(self, item: Item, address: str) -> None:
-        try:
-            answers = becomes_true(lambda: ping(address), 5)
-        except CannotPingError as problem:
-            self.record("server_ping", item.name, Status.UNKNOWN, str(problem))
-            return
-        message = f"server {item.name} {'answers' if answers else 'does not answer'} pings at {address}."
-        self.judge("server_ping", item.name, good=answers, message=message)
-
-    def _verify_blocked(self, item: Item, address: str) -> None:
-        """A port that no rule opens must stay silent; a refusal comes from the guest, so the rules were passed."""
-        found = tcp(address, BLOCKED_PORT)
-        word = {BLOCKED: "is blocked", REFUSED: "is reached through the security group"}.get(found, "is open")
-        message = f"Port {BLOCKED_PORT} of server {item.name} {word}."
-        self.judge("port_blocked", item.name, good=found == BLOCKED, message=message, expected=BLOCKED, found=found)
-
-    def _verify_boot_id(self, item: Item, address: str) -> None:
-        before, now = item.facts.get("boot_id"), self._boot_id(address)
-        if not before or not now:
-            when = "now" if before else "when it was made"
-            message = f"server {item.name} did not tell its boot id {when}."
-            self.record("boot_id_unchanged", item.name, Status.UNKNOWN, message, expected=before, found=now)
-            return
-        message = f"server {item.name} {'has not rebooted' if now == before else 'has rebooted'}."
-        self.judge("boot_id_unchanged", item.name, good=now == before, message=message, expected=before, found=now)
+    def _new_servers(self) -> Finding:
+        """Boot a server in each zone, side by side; to choose a host takes the rights of an administrator."""
+        zones = self.api.get("/os-availability-zone")["availabilityZoneInfo"]
+        names = [zone["zoneName"] for zone in zones if zone["zoneState"]["available"]]
+        more = {"networks": [{"uuid": self.made("network", "neutron").id}]}
+        servers = [self._boot(f"exercise-server-{zone}", {**more, "availability_zone": zone}) for zone in names]
+        for server in servers:
+            self._await(server.id, "ACTIVE")
+        for server in servers:
+            self.drop(self.servers, server)
+        self.vanish(self.servers, [server.id for server in servers])
+        return finding("new servers", bool(servers), f"A new server started in each zone: {', '.join(names)}.")
 
     def remove(self) -> None:
-        """Delete the server, its floating address and its port."""
-        network = NEUTRON.api(self.cloud)
+        """Delete the servers, floating addresses and ports, and what belonged to them."""
+        network = self.network
         doomed = self.sweep(self.servers)
-        self.sweep(self.addresses, api=network)
-        for id_ in doomed:
-            self.wait(f"Server {id_}: its end", lambda i=id_: self._is_gone(i), timeout=120)  # type: ignore[misc]
-        self.sweep(self.ports, api=network)
+        self.sweep(network.addresses, api=network.api)
+        self.vanish(self.servers, doomed)
+        self.sweep(network.ports, api=network.api)
+        self.sweep(self.keys)
+        self.sweep(self.groups)
 
-    def _is_gone(self, id_: str) -> bool:
-        try:
-            self.servers.get(self.api, id_)
-        except MissingError:
-            return True
-        return False
+
+def look(look: Look) -> dict[str, Any]:
+    """Find the processes of the servers, and what libvirt says of them."""
+    servers = [server.id for server in look.items(SERVICE.name, "server")]
+    domains: dict[str, dict[str, Any]] = {}
+    for process in look.commands():
+        for id_ in servers:
+            if "-uuid" in process.command and id_ in process.command:
+                state = (look.run("virsh", "domstate", id_) or "").strip()
+                domains[id_] = {**process_facts(process), **({"state": state} if state else {})}
+    return {"domains": domains}
+
+
+def offline(case: Offline) -> None:
+    """Each server's process is the same one, in the same state; the one with an address answers, and is blocked."""
+    for server in case.of_type("server"):
+        what, fields = f"The process of server {server.name}", ["pid", "started", "state"]
+        found = case.stays("domains", server.id, what, fields, movable=True)
+        case.record(f"{case.check_of(server)}_process", found)
+    case.examine(reach_checks(case.named("server"), case.boot_id_path))
+
+
+def read_boot_id(address: str, path: str | None) -> str | None:
+    """Return the boot id that the guest's web server tells, or None when it tells none."""
+    if not path:
+        return None
+    answer = http_get(f"http://{address}/{path.lstrip('/')}")
+    return answer[1].strip() or None if answer and answer[0] == 200 else None
+
+
+def look_at_witness(address: str) -> Beat | None:
+    """Return what the witness in the guest tells, or None when there is none."""
+    answer = http_get(f"http://{address}{WITNESS}")
+    return read_beat(answer[1], clock.time()) if answer and answer[0] == 200 else None
+
+
+def first_beat(address: str) -> Beat | None:
+    """Return the first beat of the witness, which may begin a moment later than the guest's web server."""
+    beat = look_at_witness(address)
+    if beat is None and becomes_true(lambda: look_at_witness(address) is not None, 5):
+        beat = look_at_witness(address)
+    return beat
+
+
+def reach_checks(server: Item | None, boot_id_path: str | None) -> Checks:
+    """Return the checks that need no API: the server answers as it did, and tells what it went through."""
+    if server is None or not server.facts:
+        return {}
+    address = str(server.facts["floating_ip"])
+    checks: dict[str, Callable[[], Finding]] = {"server_ping": lambda: _pings(server, address)}
+    if not server.facts.get("http"):
+        no_web = skipped(server.name, "The guest had no web server when it was made either.")
+        return {**checks, "server_http": lambda: no_web}
+    return {
+        **checks,
+        "server_http": lambda: _answers_http(server, address),
+        "port_blocked": lambda: _is_blocked(server, address),
+        "boot_id_unchanged": lambda: _same_boot(server, read_boot_id(address, boot_id_path)),
+        "server_not_silent": lambda: judge_witness(server, look_at_witness(address)),
+    }
+
+
+def _pings(server: Item, address: str) -> Finding:
+    answers = becomes_true(lambda: ping(address), 5)
+    word = "answers" if answers else "does not answer"
+    return finding(server.name, answers, f"server {server.name} {word} pings at {address}.")
+
+
+def _answers_http(server: Item, address: str) -> Finding:
+    answers = becomes_true(lambda: http_get(f"http://{address}/") is not None, 5)
+    word = "answers" if answers else "does not answer"
+    return finding(server.name, answers, f"server {server.name} {word} HTTP at {address}.")
+
+
+def _is_blocked(server: Item, address: str) -> Finding:
+    """A port that no rule opens must stay silent; a refusal comes from the guest, so the rules were passed."""
+    found = tcp(address, BLOCKED_PORT)
+    word = {BLOCKED: "is blocked", REFUSED: "is reached through the security group"}.get(found, "is open")
+    message = f"Port {BLOCKED_PORT} of server {server.name} {word}."
+    return finding(server.name, found == BLOCKED, message, expected=BLOCKED, found=found)
+
+
+def _same_boot(server: Item, now: str | None) -> Finding:
+    before = server.facts.get("boot_id")
+    if not before or not now:
+        when = "now" if before else "when it was made"
+        return unseen(server.name, f"server {server.name} did not tell its boot id {when}.", expected=before, found=now)
+    word = "has not rebooted" if now == before else "has rebooted"
+    return finding(server.name, now == before, f"server {server.name} {word}.", expected=before, found=now)
+
+
+def judge_witness(server: Item, now: Beat | None) -> Finding:
+    """Say what the witness in the guest tells of the time since the server was made."""
+    before = from_facts(server.facts.get("witness"))
+    if before is None:
+        return skipped(server.name, f"There is no witness in server {server.name}: it never told of its beats.")
+    if now is None:
+        return unseen(server.name, f"The witness in server {server.name} does not tell of its beats.")
+    told = tell(before, now)
+    seconds = f" for {told.lost:.1f} s in all" if told.lost else ""
+    good = told.silence is Silence.NONE
+    message = f"The witness in server {server.name} says that {told.silence}{seconds}."
+    return finding(server.name, good, message, evidence={"before": before.as_facts(), "now": now.as_facts()})
 
 
 def _when(action: Mapping[str, Any]) -> str:
     return str(action.get("start_time"))
 
 
-def port_facts(port: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must not change of a server's port."""
-    fields = ("id", "name", "status", "admin_state_up", "mac_address", "fixed_ips", "device_id", "security_groups")
-    return {field: port.get(field) for field in fields}
+def address_facts(address: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must not change of a floating address."""
+    fields = ("id", "floating_ip_address", "fixed_ip_address", "port_id", "router_id", "floating_network_id")
+    return {field: address.get(field) for field in fields}
+
+
+def server_group_facts(group: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must not change of a server group; its members come later."""
+    return {key: group.get(key) for key in ("id", "name", "policy", "rules")}
+
+
+def keypair_facts(key: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must not change of a key pair."""
+    return {field: key.get(field) for field in ("name", "type", "fingerprint", "public_key", "created_at")}
+
+
+def public_key(raw: bytes) -> str:
+    """Return an SSH public key of 32 bytes, to which nobody has the other half: nobody logs in with it."""
+    parts = (b"ssh-ed25519", raw)
+    packed = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return f"ssh-ed25519 {base64.b64encode(packed).decode()}"
 
 
 def server_facts(server: Mapping[str, Any]) -> dict[str, Any]:
@@ -425,4 +636,7 @@ SERVICE = Service(
     headers={"OpenStack-API-Version": "compute 2.90"},
     health=health,
     sample=NovaSample,
+    look=look,
+    offline=offline,
+    belongings=(("/servers?all_tenants=1&project_id={}", "servers"),),
 )

@@ -93,7 +93,9 @@ def _services(results: Mapping[str, Any]) -> Iterator[str]:
             continue
         span = f"{one['downtime_lower']:.2f} to {one['downtime_upper']:.2f} s" if one["outages"] else ""
         longest = duration(one["longest"]) if one["outages"] else ""
-        clean = "" if one["outages"] else duration(one["longest_gap"] or 0)
+        planned = one["planned_downtime"]
+        span = ", ".join(part for part in (span, f"planned {duration(planned)}" if planned else "") if part)
+        clean = "" if one["outages"] or planned else duration(one["longest_gap"] or 0)
         yield _row(name, one["outages"], longest, span, one["failed_requests"], one["survived_failovers"], clean)
 
 

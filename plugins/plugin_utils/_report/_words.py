@@ -65,6 +65,11 @@ def facts(results: Mapping[str, Any]) -> list[str]:
     run = results["run"]
     requests = sum(lane["probes"] for lane in results["lanes"])
     length = (run.get("ended") or 0) - (run.get("started") or 0)
-    words = [run.get("driver"), f"cloud {run['cloud']}" if run.get("cloud") else "", f"run {run.get('run_id', '?')}"]
+    words = [
+        "cold" if run.get("strategy") == "cold" else "",
+        run.get("driver"),
+        f"cloud {run['cloud']}" if run.get("cloud") else "",
+        f"run {run.get('run_id', '?')}",
+    ]
     words += [duration(length) if length > 0 else "", f"{number(requests)} requests" if requests else ""]
     return [str(word) for word in words if word]

@@ -29,6 +29,7 @@ class SmallCloud:
         self.statuses: dict[str, int] = {}  # "GET /path": the status to answer with
         self.swallow: set[str] = set()  # "POST /path": done, but the connection is cut instead of an answer
         self.types = dict(TYPES)
+        self.project_name = "project"
         self.port = 0
 
     @property
@@ -48,7 +49,7 @@ class SmallCloud:
         ]
         return {
             "user": {"id": "u", "name": "user", "domain": {"id": "default"}},
-            "project": {"id": "p", "name": "project", "domain": {"id": "default"}},
+            "project": {"id": "p", "name": self.project_name, "domain": {"id": "default"}},
             "roles": [{"id": "r", "name": "member"}],
             "expires_at": "2999-01-01T00:00:00.000000Z",
             "issued_at": "2026-01-01T00:00:00.000000Z",

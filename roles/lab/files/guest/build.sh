@@ -1,6 +1,6 @@
 #!/bin/sh
 # Builds the lab's guest from the distribution's kernel and busybox, without installing a kernel on the machine.
-# Argument: the folder that receives vmlinuz, initrd and disk.raw. Reads init and udhcpc.script beside this script.
+# Argument: the folder that receives vmlinuz, initrd and disk.raw. Reads init and udhcpc.script and witness beside this script.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 mkdir -p "$1"
@@ -25,8 +25,8 @@ cp root/boot/vmlinuz-* "$target/vmlinuz"
 
 mkdir -p tree/bin tree/modules
 cp "$(command -v busybox)" tree/bin/busybox
-cp "$here/init" "$here/udhcpc.script" tree/
-chmod 755 tree/init tree/udhcpc.script
+cp "$here/init" "$here/udhcpc.script" "$here/witness" tree/
+chmod 755 tree/init tree/udhcpc.script tree/witness
 modules=""
 for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci failover net_failover virtio_net \
     virtio_blk; do

@@ -12,9 +12,16 @@ mount -t tmpfs -o mode=755 run /run
 mkdir -p /run/sshd /run/lock /run/netns /run/libvirt /run/openvswitch /run/lab
 if [ -e /var/run ] && [ ! -L /var/run ]; then mount --bind /run /var/run; fi
 
+# What services expect at places that the machine does not have: laid over what is there, which stays readable.
+shared=${folder%/hosts/*}/shared
+for place in etc usr/sbin; do
+    if [ -d "$shared/over/$place" ]; then mount -t overlay -o "lowerdir=$shared/over/$place:/$place" over "/$place"; fi
+done
+if [ -d "$shared/swift" ]; then mount --bind "$shared/swift" /etc/swift; fi
+
 # What services expect below /etc and /var at fixed places, each host its own.
 for private in /etc/libvirt /etc/openvswitch /var/lib/libvirt /var/cache/libvirt /var/log/libvirt /var/lib/openvswitch \
-    /var/log/openvswitch /var/lib/rabbitmq /var/log/rabbitmq; do
+    /var/log/openvswitch /var/lib/rabbitmq /var/log/rabbitmq /etc/ceph; do
     if [ -d "$private" ]; then
         mkdir -p "$folder/root$private"
         mount --bind "$folder/root$private" "$private"

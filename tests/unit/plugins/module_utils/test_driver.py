@@ -155,3 +155,12 @@ def test_the_outcome_says_how_it_ended(rc: int, status: Status, words: str) -> N
 
     assert outcome.status == status
     assert words in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("step", "check"),
+    [("stop", "services_stopped"), ("upgrade", "upgrade_completed"), ("start", "services_started")],
+)
+def test_each_step_of_a_cold_upgrade_has_its_check(step: str, check: str) -> None:
+    """A command that stops or starts all services is told apart from the upgrade itself."""
+    assert verdict_on("lab", 0, {}, "upgrade", step).check == check

@@ -50,6 +50,7 @@ def call(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
         ({"services": {"nova": {"type": "compute"}}}, "services: nova needs url"),
         ({"users": {"glance": {"password": "very-secret"}}}, "users: glance needs project, roles"),
         ({"users": {"glance": "very-secret"}}, "users: glance needs password, project, roles"),
+        ({"domains": {"heat": {"password": "very-secret"}}}, "domains: heat needs admin"),
         ({"flavors": {"guest": {"ram": 128}}}, "flavors: guest needs disk, vcpus"),
         ({"images": {"guest": {"file": "/nowhere"}}}, "images: guest needs format"),
         (

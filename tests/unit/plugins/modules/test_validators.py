@@ -27,8 +27,15 @@ from ansible_collections.openstack.upgrade_test.tests.unit.plugins._small_cloud 
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for InfluxDB")
-MODULES = ("cloud_info", "test_project", "persistent_resource", "release_version", "system_health")
-CONNECTED = tuple(name for name in MODULES if name != "release_version")
+MODULES = (
+    "cloud_info",
+    "test_project",
+    "persistent_resource",
+    "release_version",
+    "resource_evidence",
+    "system_health",
+)
+CONNECTED = tuple(name for name in MODULES if name not in ("release_version", "resource_evidence"))
 
 
 def module(name: str) -> ModuleType:

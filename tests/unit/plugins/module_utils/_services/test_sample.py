@@ -4,26 +4,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Access, CloudError, connect
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import (
+    Access,
+    CloudError,
+    RefusedError,
+    connect,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services import _sample
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services import _phases, _sample
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._compare import differences
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Journal, still_there
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._phases import levels, locked_out, work
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import SERVICES, samples
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import (
-    Journal,
+    Checks,
     Kind,
     Options,
     Sample,
     Workshop,
-    differences,
-    levels,
-    still_there,
-    work,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
@@ -50,17 +54,25 @@ def thing_facts(thing: Mapping[str, Any]) -> dict[str, Any]:
 class ThingSample(Sample):
     """One thing."""
 
-    def create(self) -> dict[str, Any]:
-        item = self.ensure(THINGS, "thing", {"colour": "red"})
-        if not item.facts:
-            self.note(item, **thing_facts(THINGS.get(self.api, item.id)))
-        return {"thing": {"id": item.id}}
+    def kinds(self) -> Sequence[Kind]:
+        return (THINGS,)
 
-    def verify(self) -> None:
-        self.compare(THINGS, thing_facts)
+    def create(self) -> None:
+        self.keep(THINGS, "thing", {"colour": "red", "tags": [self.shop.owner.tag]}, thing_facts)
 
-    def remove(self) -> None:
-        self.sweep(THINGS)
+    def checks(self) -> Checks:
+        return {
+            "thing_unchanged": lambda: self.same(THINGS, "thing", thing_facts),
+            "things_listed": lambda: self.listed((THINGS, self.api)),
+            "usage_in_step": self.usage_in_step,
+        }
+
+    def used(self) -> dict[str, int]:
+        quota = self.api.get("/quota")["quota"]
+        return {"things": quota[0]["things"] if quota else self.counted()["things"]}
+
+    def counted(self) -> dict[str, int]:
+        return {"things": len(THINGS.all(self.api))}
 
 
 THING = Service(
@@ -89,10 +101,17 @@ class Bench:
 
     def __init__(self, small: SmallCloud, run: RunDirectory, folder: Path) -> None:
         self.small, self.run = small, run
-        self.cloud = connect(Access(cloud="small", clouds_yaml=clouds_yaml(folder, f"{small.url}/v3"), api_timeout=5))
+        self.access = Access(cloud="small", clouds_yaml=clouds_yaml(folder, f"{small.url}/v3"), api_timeout=5)
+        self.reconnect()
+
+    def reconnect(self) -> None:
+        self.cloud = connect(self.access)
+
+    def shop(self) -> Workshop:
+        return Workshop(cloud=self.cloud, journal=Journal(self.run), options=Options())
 
     def __call__(self, state: str) -> Workshop:
-        shop = Workshop(cloud=self.cloud, journal=Journal(self.run), options=Options())
+        shop = self.shop()
         work(shop, [THING], state)
         return shop
 
@@ -116,7 +135,7 @@ def statuses(shop: Workshop) -> list[Status]:
 def test_what_was_made_verifies(bench: Bench) -> None:
     """What nobody touched is unchanged."""
     assert bench("present").changed is True
-    assert statuses(bench("verified")) == [Status.PASS]
+    assert set(statuses(bench("verified"))) == {Status.PASS}
 
 
 def test_making_twice_makes_once(bench: Bench) -> None:
@@ -151,7 +170,7 @@ def test_a_crash_after_the_create_makes_no_second_one(bench: Bench, run: RunDire
     bench("present")
 
     assert len(bench.things) == 1
-    assert statuses(bench("verified")) == [Status.PASS]
+    assert set(statuses(bench("verified"))) == {Status.PASS}
 
 
 def test_no_answer_to_a_create_makes_no_second_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,7 +186,7 @@ def test_a_change_fails_and_names_both_values(bench: Bench) -> None:
     """A field that differs is told with what it was and what it is."""
     bench("present")
     next(iter(bench.things.values()))["colour"] = "blue"
-    (outcome,) = bench("verified").outcomes
+    outcome = bench("verified").outcomes[0]
 
     assert outcome.status is Status.FAIL
     assert "colour was 'red' and is 'blue'" in outcome.message
@@ -186,7 +205,7 @@ def test_a_deletion_behind_our_back_fails_and_names_it(bench: Bench, run: RunDir
 
 def test_verifying_what_was_never_made_does_not_pass(bench: Bench) -> None:
     """An empty journal is no proof of anything."""
-    assert statuses(bench("verified")) == [Status.FAIL]
+    assert bench("verified").outcomes[0].status is Status.FAIL
 
 
 def test_removing_twice_changes_once(bench: Bench) -> None:
@@ -215,6 +234,117 @@ def test_removal_finds_by_journal_what_was_renamed(bench: Bench) -> None:
     bench("absent")
 
     assert bench.things == {}
+
+
+def test_removal_finds_by_tag_what_was_renamed(bench: Bench, run: RunDirectory) -> None:
+    """Without journal and name there still is the tag."""
+    bench("present")
+    next(iter(bench.things.values()))["name"] = "renamed"
+    (run.path / "resources.jsonl").unlink()
+
+    bench("absent")
+
+    assert bench.things == {}
+
+
+def test_a_project_of_the_test_is_emptied(bench: Bench) -> None:
+    """In a project that was made for the run, all is the run's, whatever it is called."""
+    bench.things["other"] = {"id": "other", "name": "something"}
+    bench.small.project_name = "upgrade-test-20261120T091300Z-7f3a"
+    bench.reconnect()
+
+    assert bench("absent").removed == ["something"]
+    assert bench.things == {}
+
+
+def test_what_nobody_made_is_on_no_list(bench: Bench, run: RunDirectory) -> None:
+    """A list with one that was never made is as wrong as one that lacks one."""
+    bench("present")
+    bench.things["twin"] = {"id": "twin", "name": f"upgrade-test-{run.run_id}-twin"}
+    (outcome,) = [one for one in bench("verified").outcomes if one.check == "things_listed"]
+
+    assert outcome.status is Status.FAIL
+    assert "never made: upgrade-test-" in outcome.message
+
+
+def test_usage_out_of_step_is_found(bench: Bench) -> None:
+    """A quota that counts more than there is fails, with both numbers."""
+    bench("present")
+    bench.small.collections["quota"] = {"usage": {"id": "usage", "things": 2}}
+    (outcome,) = [one for one in bench("verified").outcomes if one.check == "usage_in_step"]
+
+    assert outcome.status is Status.FAIL
+    assert "things: 1 there, 2 counted" in outcome.message
+
+
+def test_the_usage_of_others_is_theirs(bench: Bench) -> None:
+    """In a project that others use too, what they have made meanwhile is no leak."""
+    bench("present")
+    bench.things["other"] = {"id": "other", "name": "something"}
+
+    assert bench("absent").outcomes == []
+
+
+def test_what_is_left_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its service still lists after all was deleted is a leak, with its id."""
+    monkeypatch.setattr(_phases, "PATIENCE", 0)
+    monkeypatch.setattr(ThingSample, "remove", lambda _self: None)
+    bench("present")
+    (id_,) = bench.things
+    (outcome,) = bench("absent").outcomes
+
+    assert (outcome.check, outcome.status) == ("removed", Status.FAIL)
+    assert id_ in outcome.message
+
+
+def test_usage_that_is_not_given_back_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the removal the quotas have to be where they were at the beginning."""
+    monkeypatch.setattr(_phases, "PATIENCE", 0)
+    bench.small.project_name = "upgrade-test-20261120T091300Z-7f3a"
+    bench.reconnect()
+    bench("present")
+    bench.small.collections["quota"] = {"usage": {"id": "usage", "things": 1}}
+    (outcome,) = bench("absent").outcomes
+
+    assert (outcome.check, outcome.status) == ("usage_returned", Status.FAIL)
+    assert "things was 0 and is 1" in outcome.message
+
+
+def test_a_check_that_breaks_hides_no_other(bench: Bench) -> None:
+    """What one check cannot look at fails it, and the others are made all the same."""
+    bench("present")
+    bench.small.statuses["GET /quota"] = 500
+    found = {one.check: one.status for one in bench("verified").outcomes}
+
+    assert found.pop("usage_in_step") is Status.FAIL
+    assert set(found.values()) == {Status.PASS}
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"), [(401, Status.PASS), (404, Status.FAIL), (500, Status.FAIL), (None, Status.FAIL)]
+)
+def test_a_refusal_is_one_refusal(bench: Bench, answer: int | None, expected: Status) -> None:
+    """Only the refusal that is due is good: neither an answer, nor another refusal, nor a service that fails."""
+    if answer:
+        bench.small.statuses["GET /secret"] = answer
+    found = ThingSample(THING, bench.shop()).anonymous_refused("/secret")
+
+    assert found.status is expected
+
+
+def test_without_a_stranger_nobody_can_say(bench: Bench) -> None:
+    """Whether strangers are kept out is unknown without one, and never good."""
+    assert ThingSample(THING, bench.shop()).stranger_refused("/things").status is Status.UNKNOWN
+
+
+def test_a_user_who_is_locked_out_is_keystones_failure(bench: Bench) -> None:
+    """When the user is refused himself, keystone fails, and of the others nothing is known."""
+    outcomes = locked_out(SERVICES, RefusedError("refused", 401), "after")
+
+    assert {one.service: one.status for one in outcomes if one.service in ("keystone", "nova")} == {
+        "keystone": Status.FAIL,
+        "nova": Status.UNKNOWN,
+    }
 
 
 def test_what_cannot_be_removed_is_named(bench: Bench) -> None:
@@ -257,7 +387,7 @@ def test_levels_put_a_server_after_its_network() -> None:
     forward = [{service.name for service in level} for level in levels(SERVICES)]
     backward = [{service.name for service in level} for level in levels(SERVICES, reverse=True)]
 
-    assert forward == [{"keystone", "glance", "placement", "neutron"}, {"nova"}]
+    assert forward == [{"keystone", "glance", "placement", "neutron"}, {"nova"}, {"swift", "cinder"}, {"heat"}]
     assert backward == forward[::-1]
 
 

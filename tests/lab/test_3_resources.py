@@ -1,0 +1,227 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Resources that must survive: deep, quick, verified without any API; each loss that is planted is found and named.
+
+``UPGRADE_TEST_LAB_KILLS`` is how often the work on them is killed at a random moment.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from ansible_collections.openstack.upgrade_test.tests.lab._admin import quiet
+from ansible_collections.openstack.upgrade_test.tests.lab._lab import Lab, Played, wait_for
+from ansible_collections.openstack.upgrade_test.tests.lab._resources import (
+    Outcomes,
+    Resources,
+    failed,
+    killed_after,
+    message,
+    passed,
+)
+
+DEEP = {"keystone", "glance", "neutron", "nova"}
+KILLS = int(os.environ.get("UPGRADE_TEST_LAB_KILLS", "2"))
+EDIT = """
+import pathlib, sys
+path, content = pathlib.Path(sys.argv[1]), bytes.fromhex(sys.argv[2])
+print(path.read_bytes().hex())
+path.write_bytes(content)
+"""
+
+
+@pytest.fixture(scope="module")
+def resources(lab: Lab) -> Iterator[Resources]:
+    """Resources of a run, made and looked at once; whatever happens, they go."""
+    found = Resources(lab)
+    played, outcomes = found.bring("present", "verified", "verified_noapi", phase="before")
+    assert played.rc == 0
+    assert failed(outcomes) == set(), outcomes
+    yield found
+    if (lab.runs / "current").exists():
+        lab.play("cleanup", {"upgrade_test_cleanup_abandon": True}, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def second_look(resources: Resources) -> Outcomes:
+    """What a second look finds, before anything was planted."""
+    return resources.bring("verified", "verified_noapi")[1]
+
+
+def test_untouched_resources_pass(second_look: Outcomes) -> None:
+    """What nobody touched is as it was, where it was, and nothing went unseen."""
+    assert failed(second_look) == set(), second_look
+
+
+def test_each_service_is_looked_at_in_depth(second_look: Outcomes) -> None:
+    """Eight checks or more of each service, with the API; more without."""
+    online = [one for one in second_look if not one["check"].startswith("noapi_")]
+
+    assert {service: count for service, count in passed(online).items() if service in DEEP and count < 8} == {}
+    assert set(passed(online)) >= DEEP
+    assert set(passed(one for one in second_look if one not in online)) >= DEEP
+
+
+def test_it_does_not_take_long(resources: Resources, second_look: Outcomes) -> None:
+    """Three minutes to make, one to compare."""
+    assert resources.seconds("present") <= 180
+    assert resources.seconds("verified") <= 60
+
+
+def test_without_any_api(lab: Lab, resources: Resources) -> None:
+    """With every API stopped, all that can be seen where it lies still is as it was."""
+    assert lab.deploy("apis_stopped", upgrade_test_lab_release=lab.release).rc == 0
+    try:
+        _played, outcomes = resources.bring("verified_noapi")
+    finally:
+        assert lab.deploy(upgrade_test_lab_release=lab.release).rc == 0
+
+    assert failed(outcomes) == set(), outcomes
+    assert set(passed(outcomes)) >= DEEP
+
+
+@contextmanager
+def edited(lab: Lab, host: str, path: str, content: bytes) -> Iterator[None]:
+    """A file on a host has another content for a while."""
+    before = lab.ssh(host, EDIT, path, content.hex()).strip()
+    try:
+        yield
+    finally:
+        lab.ssh(host, EDIT, path, before)
+
+
+def test_truncated_image(lab: Lab, resources: Resources) -> None:
+    """An image whose blob lost its end is named, with and without the API, and no other is."""
+    image = resources.facts("glance", "image")
+    with edited(lab, "control1", f"{lab.root}/shared/images/store/{image['id']}", b"x" * 1000):
+        _played, outcomes = resources.bring("verified", "verified_noapi")
+
+    assert failed(outcomes) == {("glance", "image_content"), ("glance", "noapi_image_content")}
+    assert image["name"] in message(outcomes, "noapi_image_content")
+    assert "control1" in message(outcomes, "noapi_image_content")
+
+
+def test_keys_of_one_instance_differ(lab: Lab, resources: Resources) -> None:
+    """A key repository that is not the same on one instance is named with its host, before a token fails by it."""
+    with edited(lab, "control2", f"{lab.root}/hosts/control2/etc/keystone/fernet-keys/0", b"A" * 43 + b"="):
+        _played, outcomes = resources.bring("verified_noapi")
+
+    assert failed(outcomes) == {("keystone", "noapi_fernet_keys_equal")}
+    assert "control2 differs in 0" in message(outcomes, "noapi_fernet_keys_equal")
+
+
+def test_widened_security_group(lab: Lab, resources: Resources) -> None:
+    """A rule that lets more in is named, and that the blocked port is open is seen from outside."""
+    group = resources.facts("neutron", "security-group")["id"]
+    with quiet():
+        network = lab.admin().cloud.network
+        rule = network.create_security_group_rule(
+            security_group_id=group, direction="ingress", protocol="tcp", port_range_min=8080, port_range_max=8080
+        )
+        try:
+            _played, outcomes = resources.bring("verified")
+        finally:
+            network.delete_security_group_rule(rule)
+
+    assert {("neutron", "security_group_unchanged"), ("nova", "port_blocked")} <= failed(outcomes)
+    assert "8080" in message(outcomes, "security_group_unchanged")
+
+
+def test_lost_binding(lab: Lab, resources: Resources) -> None:
+    """A port that is bound nowhere any more is named, although its server runs."""
+    port = resources.facts("nova", "port")["id"]
+    with quiet():
+        network = lab.admin().cloud.network
+        network.update_port(port, binding_host_id="")
+        try:
+            _played, outcomes = resources.bring("verified")
+        finally:
+            network.update_port(port, binding_host_id="compute1")
+
+            def bound() -> bool:
+                return bool(network.get_port(port).status == "ACTIVE")
+
+            wait_for(bound, "the return of the port", 90)
+
+    assert ("nova", "port_unchanged") in failed(outcomes)
+    assert "ACTIVE" in message(outcomes, "port_unchanged")
+
+
+def test_use_leaves_things_as_they_were(resources: Resources) -> None:
+    """What users do after an upgrade works with the old resources, which then still are what they were."""
+    played, used = resources.bring("exercised")
+    _again, outcomes = resources.bring("verified")
+
+    assert played.rc == 0
+    assert failed(used) == set(), used
+    assert {one["check"] for one in used} >= {"exercise_rule_takes_effect", "exercise_new_servers"}
+    assert failed(outcomes) == set(), outcomes
+
+
+def test_rebooted_server(lab: Lab, resources: Resources) -> None:
+    """A server that was reset behind Nova's back is named by its boot id and by its witness, and by nothing else."""
+    server = resources.facts("nova", "server")["id"]
+    lab.ssh("compute1", "import subprocess, sys; subprocess.run(['virsh', 'reset', sys.argv[1]], check=True)", server)
+    found: list[Outcomes] = []
+
+    def answers() -> bool:
+        found.append(resources.bring("verified")[1])
+        return ("nova", "server_http") not in failed(found[-1])
+
+    wait_for(answers, "the return of the server", 120)
+
+    assert failed(found[-1]) == {("nova", "boot_id_unchanged"), ("nova", "server_not_silent")}
+    assert "rebooted" in message(found[-1], "server_not_silent")
+
+
+def test_removed_role(lab: Lab, resources: Resources) -> None:
+    """A user who lost his role is keystone's failure; of the others nothing is known, and so nothing is good."""
+    with quiet():
+        identity = lab.admin().cloud.identity
+        name = f"upgrade-test-{lab.latest().name}"
+        project, user, role = (
+            identity.find_project(name),
+            identity.find_user(name),
+            identity.find_role("member"),
+        )
+        identity.unassign_project_role_from_user(project, user, role)
+        try:
+            _played, outcomes = resources.bring("verified")
+        finally:
+            identity.assign_project_role_to_user(project, user, role)
+
+    assert ("keystone", "user_authenticates") in failed(outcomes)
+    assert passed(outcomes) == {}
+
+
+def test_removed_twice(lab: Lab, resources: Resources) -> None:
+    """All of it goes, within two minutes; a second removal finds nothing to do."""
+    first, _outcomes = resources.bring("absent")
+    took = resources.seconds("absent")
+    second, _none = resources.bring("absent")
+
+    assert (first.rc, second.rc) == (0, 0)
+    assert second.changed["localhost"] == 0
+    assert took <= 120
+    kinds = {kind for kind, _name, _id in lab.admin().of_tests(f"upgrade-test-{lab.latest().name}")}
+    assert kinds <= {"project", "user", "security group"}
+    assert lab.play("cleanup", {"upgrade_test_cleanup_abandon": True}).rc == 0
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_killed_at_any_moment(lab: Lab, number: int) -> None:
+    """Whatever was being made or removed when everything was killed, one clean-up leaves nothing."""
+    moment = random.Random(number).uniform(3, 60)
+    states = ("present",) if number % 2 == 0 else ("present", "absent")
+    given: dict[str, Any] = {"__resources_states": list(states), "__resources_phase": "before"}
+    Resources(lab).bring(*states, phase="before", meanwhile=killed_after(moment))
+    played: Played = lab.play("cleanup", {"upgrade_test_cleanup_abandon": True}, timeout=600)
+
+    assert played.rc == 0, (moment, given, played.messages)
+    assert lab.admin().of_tests() == frozenset(), moment
