@@ -331,9 +331,7 @@ class KeystoneSample(Sample):
     def _same_grant(self) -> Finding:
         """A new login brings the same roles and the same catalogue."""
         if not self._stored(CLOUD):
-            return unseen(
-                "user", f"There is no user {CLOUD} in the run's clouds.yaml, so nobody can log in."
-            )
+            return unseen("user", f"There is no user {CLOUD} in the run's clouds.yaml, so nobody can log in.")
         item = self.made("grant")
         return unchanged("The grant", item.name, item.facts, self._grant())
 
