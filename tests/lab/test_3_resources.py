@@ -30,9 +30,12 @@ DEEP = {"keystone", "glance", "neutron", "nova"}
 KILLS = int(os.environ.get("UPGRADE_TEST_LAB_KILLS", "2"))
 EDIT = """
 import pathlib, sys
-path, content = pathlib.Path(sys.argv[1]), bytes.fromhex(sys.argv[2])
-print(path.read_bytes().hex())
-path.write_bytes(content)
+path, kept = pathlib.Path(sys.argv[1]), pathlib.Path("/run/lab/kept")
+if len(sys.argv) > 2:
+    kept.write_bytes(path.read_bytes())
+    path.write_text(sys.argv[2])
+else:
+    path.write_bytes(kept.read_bytes())
 """
 
 
@@ -87,19 +90,19 @@ def test_without_any_api(lab: Lab, resources: Resources) -> None:
 
 
 @contextmanager
-def edited(lab: Lab, host: str, path: str, content: bytes) -> Iterator[None]:
+def edited(lab: Lab, host: str, path: str, content: str) -> Iterator[None]:
     """A file on a host has another content for a while."""
-    before = lab.ssh(host, EDIT, path, content.hex()).strip()
+    lab.ssh(host, EDIT, path, content)
     try:
         yield
     finally:
-        lab.ssh(host, EDIT, path, before)
+        lab.ssh(host, EDIT, path)
 
 
 def test_truncated_image(lab: Lab, resources: Resources) -> None:
     """An image whose blob lost its end is named, with and without the API, and no other is."""
     image = resources.facts("glance", "image")
-    with edited(lab, "control1", f"{lab.root}/shared/images/store/{image['id']}", b"x" * 1000):
+    with edited(lab, "control1", f"{lab.root}/shared/images/store/{image['id']}", "x" * 1000):
         _played, outcomes = resources.bring("verified", "verified_noapi")
 
     assert failed(outcomes) == {("glance", "image_content"), ("glance", "noapi_image_content")}
@@ -109,7 +112,7 @@ def test_truncated_image(lab: Lab, resources: Resources) -> None:
 
 def test_keys_of_one_instance_differ(lab: Lab, resources: Resources) -> None:
     """A key repository that is not the same on one instance is named with its host, before a token fails by it."""
-    with edited(lab, "control2", f"{lab.root}/hosts/control2/etc/keystone/fernet-keys/0", b"A" * 43 + b"="):
+    with edited(lab, "control2", f"{lab.root}/hosts/control2/etc/keystone/fernet-keys/0", "A" * 43 + "="):
         _played, outcomes = resources.bring("verified_noapi")
 
     assert failed(outcomes) == {("keystone", "noapi_fernet_keys_equal")}

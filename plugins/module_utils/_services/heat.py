@@ -182,7 +182,7 @@ class HeatSample(Sample):
             "tags": self.shop.owner.tag,
             "timeout_mins": 5,
             "disable_rollback": True,
-            "parameters": {"secret": "hidden from all"} if "parameters" in template else {},
+            "parameters": {"veiled": "hidden from all"} if "parameters" in template else {},
         }
         return self.ensure(self.stacks, suffix, body)
 
@@ -194,7 +194,7 @@ class HeatSample(Sample):
         }
         return {
             "heat_template_version": "2018-08-31",
-            "parameters": {"secret": {"type": "string", "hidden": True}},
+            "parameters": {"veiled": {"type": "string", "hidden": True}},
             "resources": resources,
             "outputs": {"value": {"value": {"get_attr": ["random", "value"]}}},
         }
@@ -390,7 +390,7 @@ def stack_facts(stack: Mapping[str, Any]) -> dict[str, Any]:
     fields = ("id", "stack_name", "stack_status", "description", "timeout_mins", "disable_rollback", "creation_time")
     outputs = {output["output_key"]: output.get("output_value") for output in stack.get("outputs", [])}
     own = {key: value for key, value in stack.get("parameters", {}).items() if not key.startswith("OS::")}
-    return {**{field: stack.get(field) for field in fields}, "outputs": outputs, "hidden": own}
+    return {**{field: stack.get(field) for field in fields}, "outputs": outputs, "parameters": own}
 
 
 def resource_facts(resources: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

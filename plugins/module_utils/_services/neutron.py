@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import (
@@ -54,7 +55,10 @@ PAIR = {"ip_address": "10.213.99.5"}
 FAR_AWAY = "10.213.100.0/24"  # nobody is there either, so a rule for it lets nobody in
 HTTP_PORT, ECHO_PORT = 80, 7
 BLOCKED_PORT = 8080  # no rule lets it in, so it must stay blocked
+SWITCH = Path("/run/openvswitch/db.sock")  # where Open vSwitch is asked, on a host that has one
 Facts = Callable[[Mapping[str, Any]], dict[str, Any]]
+# What nova's sample makes of Neutron's types, too.
+_SHARED_KINDS = frozenset({"port", "floatingip"})
 # Of these a user of another project must not know that they exist.
 _HIDDEN = frozenset({"network", "subnet", "router", "security-group", "open-port", "address-group", "subnetpool"})
 # What quotas count, and where it is listed.
@@ -299,7 +303,7 @@ class NeutronSample(Sample):
             "shared_network_seen": self._sharing,
             "sharing_with_all_refused": self._no_sharing_with_all,
             "resources_listed": lambda: self.listed(
-                *((k, self.api) for k in self.kinds() if k.named and k.type != "port")
+                *((k, self.api) for k in self.kinds() if k.named and k.type not in _SHARED_KINDS)
             ),
             "usage_in_step": self.usage_in_step,
             "stranger_refused": self._no_strangers,
@@ -389,7 +393,7 @@ def look(look: Look) -> dict[str, Any]:
     servers |= {f"qdhcp-{network.id}" for network in look.items(SERVICE.name, "network")}
     there = {line.split()[0] for line in (look.run("ip", "netns", "list") or "").splitlines() if line.strip()}
     namespaces = {name: {"addresses": _addresses(look, name)} for name in sorted(servers & there)}
-    ports = [*look.items(SERVICE.name, "port"), *look.items("nova", "port")]
+    ports = [*look.items(SERVICE.name, "port"), *look.items("nova", "port")] if SWITCH.exists() else []
     plugged = {port.id: _plugged(look, port.id) for port in ports}
     return {"namespaces": namespaces, "ports": {id_: facts for id_, facts in plugged.items() if facts}}
 
@@ -398,7 +402,8 @@ def _addresses(look: Look, namespace: str) -> list[str]:
     """Return the addresses in a namespace, the loopback's and those that each interface has by itself left out."""
     printed = look.run("ip", "-json", "-netns", namespace, "address", "show", "scope", "global")
     found = [address for link in json.loads(printed or "[]") for address in link.get("addr_info", [])]
-    return sorted(f"{address['local']}/{address['prefixlen']}" for address in found)
+    # Of an address that is left out, ip prints the empty hull.
+    return sorted(f"{address['local']}/{address['prefixlen']}" for address in found if "local" in address)
 
 
 def _plugged(look: Look, port: str) -> dict[str, Any]:
