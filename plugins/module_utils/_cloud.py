@@ -40,7 +40,7 @@ _NO_RETRIES = dict.fromkeys(
 )
 _VERSION_SUFFIX = re.compile(r"/v\d+(?:\.\d+)?$")
 _PROJECT_SUFFIX = re.compile(
-    r"/(?:AUTH_)?(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[%$]\(\w+\)s)$", re.I
+    r"/(AUTH_)?(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[%$]\(\w+\)s)$", re.I
 )
 
 
@@ -127,6 +127,12 @@ def base_url(url: str) -> str:
     url = url.rstrip("/")
     url = _PROJECT_SUFFIX.sub("", url)
     return _VERSION_SUFFIX.sub("", url)
+
+
+def project_part(url: str) -> str:
+    """Return how a catalogue URL ends for the project that asks: ``AUTH_{project_id}``; empty when for none."""
+    found = _PROJECT_SUFFIX.search(url.rstrip("/"))
+    return f"{found[1] or ''}{{project_id}}" if found else ""
 
 
 class Api:

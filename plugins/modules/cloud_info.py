@@ -93,13 +93,14 @@ cloud_info:
       description:
         - What to observe of each service, with name, service, via, url and expect.
         - Where a user without special rights may ask for something cheap, also with auth_url and auth_expect, to be
-          asked with a token.
+          asked with a token. C({project_id}) in it stands for the id of the project of that user.
       type: list
       elements: dict
     operations:
       description:
         - What to measure of each service, with name, service, via, url, expect and authenticated, whether it needs a
-          token, in the form that M(openstack.upgrade_test.service_performance) takes.
+          token, in the form that M(openstack.upgrade_test.service_performance) takes once the id of the user's project
+          is in the place of C({project_id}).
       type: list
       elements: dict
     agents:

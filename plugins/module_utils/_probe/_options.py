@@ -100,6 +100,8 @@ def api_lanes(
         plain = _http(target, option, find)
         lanes += [LaneSpec(mode=mode, rate=rate, **common, **plain) for mode in own]
         if _text(target, "auth_url", option):
+            if auth_rate:
+                _check_project(target["auth_url"], f"{option}.auth_url")
             token = _http(target, option, find, "auth_")
             lanes += [LaneSpec(mode=mode, rate=auth_rate, auth=True, **common, **token) for mode in own if auth_rate]
     return _unique(lanes)
@@ -119,6 +121,7 @@ def operation_lanes(
             raise ProbeError(f"{option}.authenticated: must be true or false, not '{auth}'")
         if auth and not token:
             raise ProbeError(f"{option}.authenticated: needs a token, so name the user's cloud in the option cloud")
+        _check_project(operation["url"], f"{option}.url")
         common = _common(operation, option) | _http(operation, option, find)
         own = check_modes(operation.get("connections", modes))
         lanes += [LaneSpec(mode=mode, rate=rate, auth=auth, bursts=False, **common) for mode in own]
@@ -239,6 +242,12 @@ def _page(text: str, option: str, find: Resolve) -> dict[str, Any]:
         "tls": tls,
         "server_name": host if tls else "",
     }
+
+
+def _check_project(url: str, option: str) -> None:
+    """What cloud_info leaves open has to be filled in: asked as it is, the service would be called broken."""
+    if "{project_id}" in url:
+        raise ProbeError(f"{option}: put the id of the user's project in the place of {{project_id}}")
 
 
 def _check_url(text: str, option: str) -> SplitResult:

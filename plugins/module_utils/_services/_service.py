@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Api, Cloud, base_url
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Api, Cloud, base_url, project_part
 
 if TYPE_CHECKING:
     from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import Health
@@ -36,7 +36,11 @@ class Probe:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """A cheap GET that any user may make of his own project: what it does, its path, what its answer contains."""
+    """A cheap GET that any user may make of his own project: what it does, its path, what its answer contains.
+
+    ``{own}`` in the path stands for how the catalogue's URL ends for a project. In the URL to ask, the project is still
+    open: ``{project_id}`` stands for the one of the user who asks.
+    """
 
     name: str
     path: str
@@ -100,7 +104,7 @@ class Service:
             "url": self.probe_url(url),
             "expect": self.probe.expect(),
         }
-        for first in self.operations[:1]:
+        for first in self._possible(url)[:1]:
             target |= {"auth_url": self._operation_url(url, first), "auth_expect": first.expect()}
         return target
 
@@ -118,12 +122,17 @@ class Service:
                     "authenticated": True,
                     "expect": operation.expect(),
                 }
-                for operation in self.operations
+                for operation in self._possible(url)
             ),
         ]
 
+    def _possible(self, url: str) -> list[Operation]:
+        """Return the operations that can be asked for at a catalogue URL: some need to know its project's part."""
+        own = project_part(url)
+        return [operation for operation in self.operations if own or "{own}" not in operation.path]
+
     def _operation_url(self, url: str, operation: Operation) -> str:
-        return base_url(url) + self.prefix + operation.path
+        return base_url(url) + self.prefix + operation.path.replace("{own}", project_part(url))
 
 
 def versions_in(document: Any) -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
+    Operation,
     Probe,
     Service,
 )
@@ -420,7 +421,7 @@ SERVICE = Service(
     types=("orchestration",),
     prefix="/v1",
     probe=Probe(path="/", status=(300,), body='"versions"'),
-    # No operations: every path below the prefix holds the project's id, so it is another one for each project.
+    operations=(Operation(name="list stacks", path="/{own}/stacks?limit=1", body='"stacks"'),),
     components=Components(
         wsgi={
             "heat.wsgi.api": "heat-api",

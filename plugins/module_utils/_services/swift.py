@@ -50,6 +50,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
+    Operation,
     Probe,
     Service,
 )
@@ -503,7 +504,7 @@ SERVICE = Service(
     types=("object-store",),
     prefix="/v1",
     probe=Probe(path="/info", body='"swift"'),
-    # No operations: every path below the prefix holds the account, so it is another one for each project.
+    operations=(Operation(name="list containers", path="/{own}?limit=1&format=json", body="["),),
     components=Components(
         wsgi={},
         prefixes=("swift-",),

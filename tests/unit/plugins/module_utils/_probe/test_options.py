@@ -73,6 +73,10 @@ def test_operation_lanes() -> None:
         ),
         ([{"name": "a", "url": URL, "authenticated": "maybe"}], "operations[0].authenticated: must be true or false"),
         ([{"name": "a", "url": URL, "authenticated": True}], "operations[0].authenticated: needs a token, so name"),
+        (
+            [{"name": "a", "url": URL + "{project_id}"}],
+            "operations[0].url: put the id of the user's project in the place of",
+        ),
         ([{"name": "a", "url": URL}] * 2, "operations: 'a' via '' is there twice"),
     ],
 )

@@ -52,6 +52,26 @@ def test_each_is_watched_where_it_tells_its_versions(small: SmallCloud, cloud: C
     assert {tuple(targets[name]["expect"]["status"]) for name in ("cinder", "heat")} == {(300,)}
 
 
+def test_the_project_stays_open_where_the_path_holds_it(small: SmallCloud, cloud: Cloud) -> None:
+    """The administrator who discovers is not the user who asks."""
+    asked = {one["service"]: one.get("auth_url") for one in discover(cloud, None, ["public"])["targets"]}
+    measured = {one["name"]: one["url"] for one in discover(cloud, None, ["public"])["operations"]}
+
+    assert asked["swift"] == f"{small.url}/v1/AUTH_{{project_id}}?limit=1&format=json"
+    assert asked["heat"] == measured["heat list stacks"] == f"{small.url}/v1/{{project_id}}/stacks?limit=1"
+    assert asked["cinder"] == f"{small.url}/v3/volumes?limit=1"
+
+
+def test_what_cannot_be_asked_for_is_left_out(small: SmallCloud, cloud: Cloud) -> None:
+    """An object store whose URL holds no account is watched without a token."""
+    small.types["object-store"] = "/swift/v1"
+    other = connect(cloud.access)
+    (target,) = discover(other, ["swift"], ["public"])["targets"]
+
+    assert "auth_url" not in target
+    assert target["url"] == f"{small.url}/swift/info"
+
+
 def test_a_choice_of_versions_is_an_answer(small: SmallCloud, cloud: Cloud) -> None:
     """300 is no failure of the request: what it holds decides."""
     small.statuses["GET /"] = 300
