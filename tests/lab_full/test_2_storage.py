@@ -65,7 +65,7 @@ def test_volume_is_a_disk_of_the_guest(lab: FullLab, owned: Owned, kind: str) ->
     """What the guest's disk takes is found where the backend keeps the volume: in Ceph, and in the shared folder."""
     place, alias = disk(lab, owned.volumes[kind])
     for command in ("write -P 0x5a 0 4096", "flush"):
-        ask = f'qemu-io -d {alias} "{command}"'
+        ask = f'qemu-io -d /machine/peripheral/{alias}/virtio-backend "{command}"'
         lab.sh("compute1", f"virsh qemu-monitor-command $(virsh list --name) --hmp '{ask}'")
 
     assert place.startswith("volumes/") == (kind == "ceph")
