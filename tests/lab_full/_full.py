@@ -122,10 +122,16 @@ class User:
             self._await_volume(volume, "in-use")
 
     def detach(self, server: str, volume: str) -> None:
-        """Detach a volume and wait until Cinder calls it available."""
+        """Detach a volume and wait until Cinder calls it available and Nova, a little later, has forgotten it."""
         with quiet():
-            self.cloud.compute.delete_volume_attachment(server, volume)
+            compute = self.cloud.compute
+            compute.delete_volume_attachment(server, volume)
             self._await_volume(volume, "available")
+            wait_for(
+                lambda: volume not in {one.volume_id for one in compute.volume_attachments(server)},
+                f"the end of the attachment of {volume}",
+                30,
+            )
 
     def _await_volume(self, volume: str, status: str) -> None:
         storage = self.cloud.block_storage
