@@ -338,17 +338,17 @@ def test_cut_flow_is_attributed(watched: Watched, sample: Any) -> None:
 
     def story() -> None:
         watched.more(20)
-        for connection in [one for one in watched.server.connections if one.getpeername()[1] in kept]:
+        for connection in list(kept.values()):
             connection.shutdown(socket.SHUT_WR)
         watched.more(60)
 
-    kept: set[int] = set()
+    kept: dict[int, socket.socket] = {}
     plain = watched.server.answer
 
     def note(connection: socket.socket) -> bool:
         port = connection.getpeername()[1]
         if port in watched.taken:
-            kept.add(port)
+            kept[port] = connection
         return bool(plain(connection))
 
     watched.server.answer = note
