@@ -71,12 +71,6 @@ def test_each_service_is_looked_at_in_depth(second_look: Outcomes) -> None:
     assert set(passed(one for one in second_look if one not in online)) >= DEEP
 
 
-def test_it_does_not_take_long(resources: Resources, second_look: Outcomes) -> None:
-    """Three minutes to make, one to compare."""
-    assert resources.seconds("present") <= 180
-    assert resources.seconds("verified") <= 60
-
-
 def test_without_any_api(lab: Lab, resources: Resources) -> None:
     """With every API stopped, all that can be seen where it lies still is as it was."""
     assert lab.deploy("apis_stopped", upgrade_test_lab_release=lab.release).rc == 0
@@ -204,14 +198,12 @@ def test_removed_role(lab: Lab, resources: Resources) -> None:
 
 
 def test_removed_twice(lab: Lab, resources: Resources) -> None:
-    """All of it goes, within two minutes; a second removal finds nothing to do."""
+    """All of it goes; a second removal finds nothing to do."""
     first, _outcomes = resources.bring("absent")
-    took = resources.seconds("absent")
     second, _none = resources.bring("absent")
 
     assert (first.rc, second.rc) == (0, 0)
     assert second.changed["localhost"] == 0
-    assert took <= 120
     kinds = {kind for kind, _name, _id in lab.admin().of_tests(f"upgrade-test-{lab.latest().name}")}
     assert kinds <= {"project", "user", "security group"}
     assert lab.play("cleanup", {"upgrade_test_cleanup_abandon": True}).rc == 0
