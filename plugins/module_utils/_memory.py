@@ -134,18 +134,18 @@ def command(argv: Sequence[str], run_dir: str, value: str, secrets: Sequence[str
     return 2, "", f"Not understood: {' '.join(argv)}. Known is {USAGE}."
 
 
-def main() -> None:
-    """Run as a command; the run is named by the environment."""
+def main() -> int:
+    """Run as a command; the run is named by the environment. Returns the exit code."""
     argv, run_dir = sys.argv[1:], os.environ.get(VARIABLE, "")
     if not run_dir:
         sys.stderr.write(f"{VARIABLE} is not set, so it is not known whose memory is meant.\n")
-        sys.exit(2)
+        return 2
     value = sys.stdin.read() if argv[:1] == ["save"] else ""
     rc, out, complaint = command(argv, run_dir, value, [os.environ.get(SECRET, "")])
     sys.stdout.write(f"{out}\n" if argv[:1] == ["get"] and not rc else out)
     sys.stderr.write(f"{complaint}\n" if complaint else "")
-    sys.exit(rc)
+    return rc
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -140,11 +140,7 @@ def test_lost_binding(lab: Lab, resources: Resources) -> None:
             _played, outcomes = resources.bring("verified")
         finally:
             network.update_port(port, binding_host_id="compute1")
-
-            def bound() -> bool:
-                return bool(network.get_port(port).status == "ACTIVE")
-
-            wait_for(bound, "the return of the port", 90)
+            wait_for(lambda: network.get_port(port).status == "ACTIVE", "the return of the port", 90)
 
     assert ("nova", "port_unchanged") in failed(outcomes)
     assert "ACTIVE" in message(outcomes, "port_unchanged")

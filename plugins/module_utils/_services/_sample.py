@@ -387,7 +387,7 @@ class Sample:
     def anonymous_refused(self, path: str) -> Finding:
         """Say whether a request without a token is refused."""
         what = f"A request to {self.service.name} without a token"
-        ask = lambda: self.api.request("GET", path, authenticated=False)  # noqa: E731 - one request, asked once
+        ask = partial(self.api.request, "GET", path, authenticated=False)
         return self.refused(f"nobody at {self.service.name}", what, ask, 401)
 
     def usage_in_step(self) -> Finding:

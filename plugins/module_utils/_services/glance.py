@@ -185,12 +185,12 @@ class GlanceSample(Sample):
 
     def _protection(self) -> Finding:
         item = self.made("protected-image")
-        ask = lambda: self.kind.delete(self.api, item.id)  # noqa: E731 - one request, asked once
+        ask = partial(self.kind.delete, self.api, item.id)
         return self.refused(item.name, f"Deleting the protected image {item.name}", ask, 403)
 
     def _deactivation(self) -> Finding:
         item = self.made("deactivated-image")
-        ask = lambda: self.api.request("GET", f"/images/{item.id}/file")  # noqa: E731 - one request, asked once
+        ask = partial(self.api.request, "GET", f"/images/{item.id}/file")
         return self.refused(item.name, f"Downloading the deactivated image {item.name}", ask, 403)
 
     def _hiding(self) -> Finding:

@@ -330,7 +330,7 @@ class NeutronSample(Sample):
     def _no_sharing_with_all(self) -> Finding:
         """An ordinary user cannot give a network to the whole cloud."""
         item = self.made("network")
-        ask = lambda: self.api.put(f"/networks/{item.id}", {"network": {"shared": True}})  # noqa: E731 - asked once
+        ask = partial(self.api.put, f"/networks/{item.id}", {"network": {"shared": True}})
         return self.refused(item.name, f"Sharing {item.name} with the whole cloud", ask, 403)
 
     def _no_strangers(self) -> Finding:

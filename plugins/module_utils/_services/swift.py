@@ -310,7 +310,7 @@ class SwiftSample(Sample):
     def _condition(self) -> Finding:
         item = self.made("object")
         headers = {"If-None-Match": str(item.facts.get("etag"))}
-        ask = lambda: self.api.request("GET", self._path("object"), headers=headers)  # noqa: E731 - asked once
+        ask = partial(self.api.request, "GET", self._path("object"), headers=headers)
         return self.refused(item.name, f"Sending {item.name} again to one who has it", ask, 304)
 
     def _signed_path(self, signature: str = "") -> str:
@@ -333,13 +333,13 @@ class SwiftSample(Sample):
 
     def _forged(self) -> Finding:
         path = self._signed_path("0" * 64)
-        ask = lambda: self.api.request("GET", path, authenticated=False)  # noqa: E731 - asked once
+        ask = partial(self.api.request, "GET", path, authenticated=False)
         return self.refused(self.name("object"), "A forged signature", ask, 401)
 
     def _over_quota(self) -> Finding:
         """A container with a quota takes no more than that."""
         path, content = f"{account(self.cloud)}/{self.made('quota').id}/too-large", bytes(QUOTA + 1)
-        ask = lambda: self.api.request("PUT", path, data=content)  # noqa: E731 - asked once
+        ask = partial(self.api.request, "PUT", path, data=content)
         return self.refused(self.name("quota"), "An object that exceeds the quota of its container", ask, 413)
 
     def _reader(self) -> Finding:
