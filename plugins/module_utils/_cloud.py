@@ -5,8 +5,9 @@
 
 Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
 
-openstacksdk reads clouds.yaml and keystoneauth authenticates; requests are then made one by one, without a retry and
-without version discovery, because a retry would hide exactly what is looked for. One exception tree:
+openstacksdk reads clouds.yaml and keystoneauth authenticates; requests are then made one by one, without version
+discovery, and not repeated, because that would hide exactly what is looked for. The one exception is a connection that
+the server closes before its answer begins: an idle one may be closed at any time (RFC 9112, 9.5). One exception tree:
 
     CloudError            one line for the operator
     +-- UnreachableError       no answer: connection, name, TLS, time
@@ -21,6 +22,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +40,7 @@ _NO_RETRIES = dict.fromkeys(
     ),
     0,
 )
+_IDEMPOTENT = ("GET", "HEAD", "PUT", "DELETE")  # what may be repeated without asking anybody (RFC 9110, 9.2.2)
 _VERSION_SUFFIX = re.compile(r"/v\d+(?:\.\d+)?$")
 _PROJECT_SUFFIX = re.compile(
     r"/(AUTH_)?(?:[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|[%$]\(\w+\)s)$", re.I
@@ -275,13 +278,25 @@ class Cloud:
         from keystoneauth1 import exceptions
 
         try:
-            response = self.session.request(url, method, raise_exc=False, connect_retries=0, **more)
+            response = self._send(method, url, **more)
         except exceptions.ClientException as problem:
             raise self._no_answer(f"{method} {url} ({service})", problem) from problem
         if response.status_code > 300:  # 300 is how some services answer with their versions, and followed by nobody
             raise http_error(f"{method} {url} ({service})", response.status_code, response.text)
         headers = {key.lower(): value for key, value in response.headers.items()}
         return Answer(response.status_code, headers, response.content, response.json)
+
+    def _send(self, method: str, url: str, **more: Any) -> Any:
+        """Send a request, and once more when the connection was closed under it and it may be repeated."""
+        from keystoneauth1 import exceptions
+
+        send = partial(self.session.request, url, method, raise_exc=False, connect_retries=0, **more)
+        try:
+            return send()
+        except exceptions.ConnectFailure as problem:
+            if method not in _IDEMPOTENT or not _closed_early(problem):
+                raise
+        return send()
 
     def _no_answer(self, what: str, problem: Exception) -> CloudError:
         """Say why there was no answer; a token that cannot be renewed is one of the reasons."""
@@ -480,6 +495,18 @@ def _quote(text: str) -> str:
 def _says_unreachable(text: str) -> bool:
     """Whether keystoneauth wrapped a failed connection into another error, as its discovery does."""
     return any(sign in text.lower() for sign in ("unable to establish connection", "timed out", "connect failure"))
+
+
+def _closed_early(problem: BaseException) -> bool:
+    """Whether the connection was closed before the answer began, which is what is below all that was wrapped around."""
+    below: list[BaseException] = [problem]
+    while below:
+        one = below.pop()
+        if isinstance(one, ConnectionResetError):
+            return True
+        below += [arg for arg in one.args if isinstance(arg, BaseException)]
+        below += [one.__context__] if one.__context__ else []
+    return False
 
 
 def _cause(problem: object) -> str:

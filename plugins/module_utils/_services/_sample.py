@@ -360,9 +360,15 @@ class Sample:
         return finding(f"lists of {self.service.name}", not words, message, expected=[], found=sorted(missing + added))
 
     def refused(self, subject: str, what: str, ask: Callable[[], object], *statuses: int) -> Finding:
-        """Say whether a request is refused as it has to be; a service that fails refuses nobody."""
+        """Say whether a request is refused as it has to be; a service that fails refuses nobody.
+
+        When nothing answers, it is asked once more: what is to be refused makes nothing twice.
+        """
         try:
-            ask()
+            try:
+                ask()
+            except UnreachableError:
+                ask()
         except HttpError as problem:
             good = problem.status in statuses
             message = f"{what} is refused." if good else f"{what} is neither allowed nor refused: {problem}"

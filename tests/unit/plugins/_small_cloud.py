@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +29,7 @@ class SmallCloud:
         self.requests: list[str] = []
         self.statuses: dict[str, int] = {}  # "GET /path": the status to answer with
         self.swallow: set[str] = set()  # "POST /path": done, but the connection is cut instead of an answer
+        self.cuts: Counter[str] = Counter()  # "GET /path": how often the connection is closed instead of an answer
         self.types = dict(TYPES)
         self.project_name = "project"
         self.port = 0
@@ -76,7 +78,10 @@ class _Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         asked = f"{self.command} {parts.path}"
         self.cloud.requests.append(asked)
-        if asked in self.cloud.statuses:
+        if self.cloud.cuts[asked]:
+            self.cloud.cuts[asked] -= 1
+            self.close_connection = True
+        elif asked in self.cloud.statuses:
             self.answer(self.cloud.statuses[asked], {"error": {"message": "planted by the test"}})
         elif asked == "POST /v3/auth/tokens":
             self.authenticate(body)

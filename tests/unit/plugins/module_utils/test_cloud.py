@@ -222,6 +222,34 @@ def test_a_failed_request_is_not_repeated(small: SmallCloud, cloud: Cloud) -> No
     assert small.requests.count("GET /things") == 1
 
 
+def test_a_connection_closed_under_a_request_is_no_failure(small: SmallCloud, cloud: Cloud) -> None:
+    """An idle connection may be closed at any time: what may be repeated is asked once more, over a new one."""
+    small.cuts["GET /things"] = 1
+
+    assert cloud.api(("network",)).get("/things") == {"things": []}
+    assert small.requests.count("GET /things") == 2
+
+
+def test_a_connection_closed_again_is_a_failure(small: SmallCloud, cloud: Cloud) -> None:
+    """Who never answers is not asked for ever."""
+    small.cuts["GET /things"] = 3
+
+    with pytest.raises(UnreachableError, match="got no answer"):
+        cloud.api(("network",)).get("/things")
+
+    assert small.requests.count("GET /things") == 2
+
+
+def test_what_may_not_be_repeated_is_asked_once(small: SmallCloud, cloud: Cloud) -> None:
+    """A creation without an answer may have been made."""
+    small.cuts["POST /things"] = 1
+
+    with pytest.raises(UnreachableError, match="got no answer"):
+        cloud.api(("network",)).post("/things", {"thing": {"name": "x"}})
+
+    assert small.requests.count("POST /things") == 1
+
+
 def test_no_answer_is_unreachable(small: SmallCloud, cloud: Cloud) -> None:
     """A connection that is cut instead of an answer is not an HTTP error."""
     small.swallow.add("POST /things")
