@@ -70,15 +70,13 @@ class Admin:
         owner = getattr(one, "project_id", None) or getattr(one, "owner_id", None)
         return bool(owner) and projects.get(owner, PREFIX).startswith(prefix)
 
-    def delete_server(self, prefix: str) -> tuple[str, str]:
-        """Delete the only server whose name begins so, wait until it is gone, return its name and id."""
+    def delete_server(self, name: str) -> str:
+        """Delete the only server of this name, wait until it is gone, return its id."""
         with quiet():
-            (server,) = [
-                one for one in self.cloud.compute.servers(all_projects=True) if str(one.name).startswith(prefix)
-            ]
+            (server,) = [one for one in self.cloud.compute.servers(all_projects=True) if one.name == name]
             self.cloud.compute.delete_server(server)
             self.cloud.compute.wait_for_delete(server, interval=1, wait=120)
-        return server.name, server.id
+        return str(server.id)
 
     @contextmanager
     def service_hidden(self, type_: str) -> Iterator[None]:

@@ -184,7 +184,8 @@ def test_everything_is_still_there(lab: Lab, results: dict[str, Any]) -> None:
 
 def test_server_deleted_behind_our_back(lab: Lab, run_id: str, results: dict[str, Any]) -> None:
     """``persistent_resource`` fails, and names the server and what became of it."""
-    name, id_ = lab.admin().delete_server(f"upgrade-test-{run_id}-")
+    name = f"upgrade-test-{run_id}-server"
+    id_ = lab.admin().delete_server(name)
     played = lab.play("validate", {"upgrade_test_stage": "after"})
 
     assert played.rc != 0
