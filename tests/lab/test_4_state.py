@@ -41,6 +41,7 @@ class Bystander:
                 project_id=project.id,
                 ip_version=4,
                 cidr="10.77.0.0/24",
+                allocation_pools=[{"start": "10.77.0.2", "end": "10.77.0.50"}],  # so that the gateway can move
                 is_dhcp_enabled=False,  # so that nothing else comes up in the network meanwhile
             )
             port = cloud.network.create_port(name=NAME, network_id=network.id, project_id=project.id)
