@@ -58,7 +58,7 @@ def burst_between(burst: Burst, pause: int) -> int:
 
 
 def test_target_that_fails_now_and_then_has_one_event() -> None:
-    """A failure right after a burst is a sign of the same trouble, which is not probed densely again; a later one is."""
+    """A failure right after a burst is a sign of the same trouble, which is not probed densely again."""
     assert burst_between(Burst(10), QUIET - MS) > 200 * MS
     assert burst_between(Burst(10), QUIET + MS) == MS
 
