@@ -12,6 +12,8 @@ FIRST_STEP = 1_000_000
 """Nanoseconds between the first probes of a burst."""
 SHARE_OF_AGE = 50
 """Later the step is the age of the event divided by this: 2 % of it."""
+QUIET = 250_000_000
+"""Nanoseconds since the last burst after which a failure is another event, and no sign of the same one."""
 ENOUGH = 5
 """Successes in a row that end a burst."""
 BUDGET = 500.0
@@ -47,23 +49,28 @@ class Bucket:
 class Burst:
     """Decides about probes beyond the grid of one lane; pure but for the tokens it counts."""
 
-    __slots__ = ("_began", "_bucket", "_successes", "active", "number")
+    __slots__ = ("_began", "_bucket", "_last", "_successes", "active", "number")
 
     def __init__(self, rate: float, budget: float = BUDGET) -> None:
         self.active = False
         self.number = 0
         self._began = 0
+        self._last = -QUIET
         self._successes = 0
         self._bucket = Bucket(budget, max(10.0, rate))
 
     def trigger(self, now: int) -> bool:
-        """Something happened; True when that begins a burst, which then has a new number."""
+        """Something happened; True when that begins a burst, which then has a new number.
+
+        A target that fails now and then does not make each of its failures the begin of something new.
+        """
         self._successes = 0
         if self.active:
             return False
         self.active = True
         self.number += 1
-        self._began = now
+        if now - self._last > QUIET:
+            self._began = now
         return True
 
     def saw(self, *, up: bool) -> None:
@@ -74,6 +81,7 @@ class Burst:
 
     def step(self, now: int) -> int:
         """Nanoseconds until the next probe of the burst."""
+        self._last = now
         return max(FIRST_STEP, (now - self._began) // SHARE_OF_AGE)
 
     def may_send(self, now: int, unanswered: int) -> bool:

@@ -437,6 +437,9 @@ class TlsFilter:
             if not piece:
                 return plain
             plain += piece
+            # To ask for more than there can be is answered with an exception, which costs as much as the decryption.
+            if not self._incoming.pending and not self._object.pending():
+                return plain
 
     def session(self) -> ssl.SSLSession | None:
         """The session of a full handshake, to be resumed by the next connections; to copy it out is dear."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._burst import BUDGET, Burst
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._burst import BUDGET, ENOUGH, QUIET, Burst
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._timing import JITTER, SECOND, Grid
 
 MS = 1_000_000
@@ -45,6 +45,22 @@ def test_five_successes_end_it() -> None:
     assert burst.active
     burst.saw(up=True)
     assert not burst.active
+
+
+def burst_between(burst: Burst, pause: int) -> int:
+    """The step with which a burst begins so long after the end of one that lasted ten seconds."""
+    burst.trigger(0)
+    burst.step(10 * SECOND)
+    for _number in range(ENOUGH):
+        burst.saw(up=True)
+    assert burst.trigger(10 * SECOND + pause)
+    return burst.step(10 * SECOND + pause)
+
+
+def test_target_that_fails_now_and_then_has_one_event() -> None:
+    """A failure right after a burst is a sign of the same trouble, which is not probed densely again."""
+    assert burst_between(Burst(10), QUIET - MS) > 200 * MS
+    assert burst_between(Burst(10), QUIET + MS) == MS
 
 
 def test_budget_bounds_a_flapping_target() -> None:
