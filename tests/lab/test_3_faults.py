@@ -193,7 +193,7 @@ def test_server_deleted_behind_our_back(lab: Lab, run_id: str, results: dict[str
     assert name in played.messages[-1]
     outcomes = records(lab.latest() / "outcomes.jsonl")
     failed = [one for one in outcomes if one["status"] == "fail"]
-    assert {one["validator"] for one in failed} == {"persistent_resource"}
+    assert {one["validator"] for one in failed} == {"persistent_resource", "cloud_fingerprint"}
     assert any(one["subject"] == name and one["service"] == "nova" for one in failed), (name, id_, failed)
 
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,9 +236,9 @@ def test_a_snapshot_brings_a_database_and_a_folder_back(lab: Lab) -> None:
     def sql(text: str) -> str:
         return lab.ssh("infra", SQL, socket, shlex.quote(text))
 
-    sql("CREATE DATABASE canary CHARACTER SET utf8mb4; CREATE TABLE canary.a (x TEXT)")
+    sql("CREATE OR REPLACE DATABASE canary CHARACTER SET utf8mb4; CREATE TABLE canary.a (x TEXT)")
     sql("INSERT INTO canary.a VALUES ('kept ü')")
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     (folder / "a.conf").write_text("kept\n")
     given = {
         "upgrade_test_snapshot_databases": ["canary"],
@@ -267,4 +268,5 @@ def test_a_snapshot_brings_a_database_and_a_folder_back(lab: Lab) -> None:
         assert sql("SHOW TABLES FROM canary") == ""
     finally:
         sql("DROP DATABASE canary")
+        shutil.rmtree(folder)
         lab.play("cleanup", {"upgrade_test_cleanup_abandon": True}, timeout=600)
