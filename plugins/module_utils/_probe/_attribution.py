@@ -15,6 +15,7 @@ All times are wall seconds. A lane knows its ``gaps``: the longest stretches tha
 from __future__ import annotations
 
 import enum
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -390,7 +391,7 @@ def _survived(case: Case) -> Attribution | None:
     return Attribution(
         Cause.INSTANCE,
         f"No request to the published endpoint failed around it ({names}): no user was without an answer for"
-        f" more than {unseen:.2f} s.",
+        f" more than {math.ceil(unseen * 100) / 100:.2f} s.",
     )
 
 

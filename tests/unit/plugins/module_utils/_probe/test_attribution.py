@@ -247,16 +247,26 @@ def test_every_row_of_the_table(row: str) -> None:
     assert all(one.why.endswith(".") and len(one.why) > 20 for _place, one in found)
 
 
+def guessed(found: Told, right: set[Cause], seconds: float) -> list[Attribution]:
+    """What is said and is not so. That nobody was without an answer for longer is true of a fault that was shorter."""
+
+    def bounded(one: Attribution) -> bool:
+        bound = re.search(r"for more than (\d+\.\d+) s", one.why)
+        return one.cause is Cause.INSTANCE and bound is not None and float(bound[1]) >= seconds
+
+    return [one for _place, one in found if one.cause not in right and not bounded(one)]
+
+
 @settings(max_examples=150, deadline=None)
 @given(row=st.sampled_from(sorted(ROWS)), seconds=st.floats(0.002, 4.0), seed=st.integers(0, 1 << 32))
 def test_no_cause_is_guessed(row: str, seconds: float, seed: int) -> None:
-    """However short a fault is, no lane is told a wrong cause: the right one, or that it cannot be told."""
+    """However short a fault is, no lane is told a wrong cause: the right one, that it cannot be told, or a bound."""
     places, fault, cause = ROWS[row]
     if row == "restart":
         # Who cuts connections and serves again in less time has not drained them: then both are true.
         seconds = max(seconds, 0.01)
 
-    assert {one.cause for _place, one in told(places, fault(seconds), seed)} <= {cause, Cause.UNDETERMINED}
+    assert guessed(told(places, fault(seconds), seed), {cause, Cause.UNDETERMINED}, seconds) == []
 
 
 @settings(max_examples=100, deadline=None)
@@ -274,7 +284,7 @@ def test_faults_at_once_are_not_mistaken_for_others(rows: list[str], seconds: fl
         # They take all instances down, which is what can still be said when another fault blurs how.
         right.add(Cause.SERVICE)
 
-    assert {one.cause for _place, one in found} <= right
+    assert guessed(found, right, seconds) == []
 
 
 def test_load_balancer_does_not_evict() -> None:
