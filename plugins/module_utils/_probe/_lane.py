@@ -114,6 +114,17 @@ class Lane(ABC):
         """Give descriptors back."""
 
 
+def keep_stamping() -> socket.SocketType:
+    """A socket for whose sake the kernel stamps what arrives, as long as it is open.
+
+    The kernel begins to do so only some time after the first socket has asked for it, and ends with the last one: a
+    lane that opens a socket for each probe would miss stamps.
+    """
+    idle = socket.SocketType(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    idle.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+    return idle
+
+
 def arrival(ancillary: list[tuple[int, int, bytes]], sent: int) -> int:
     """The monotonic moment at which the kernel received the data; now, when it does not tell or cannot be right.
 

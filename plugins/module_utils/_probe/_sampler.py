@@ -27,6 +27,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._lan
     Handler,
     Lane,
     Probe,
+    keep_stamping,
     monotonic_ns,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log import MOST_US, SAMPLE, LogWriter
@@ -78,6 +79,7 @@ class Sampler:
         self._log = log
         self._timeout = int(timeout * SECOND)
         self._waiter = Waiter()
+        self._stamping = keep_stamping()
         self._ready: dict[int, Callable[[int], None]] = {}
         self._pending: deque[Probe] = deque()
         self._heap: list[tuple[int, int, Lane, int]] = []
@@ -351,6 +353,7 @@ class Sampler:
         if self.tokens is not None:
             self.tokens.close()
         self._waiter.close()
+        self._stamping.close()
 
 
 def _run_delay() -> int:
