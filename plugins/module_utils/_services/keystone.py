@@ -56,7 +56,6 @@ APPLICATION_CLOUD = "upgrade_test_application"
 TOKEN_CLOUD = "upgrade_test_token"  # noqa: S105 - the name of a cloud, not a token
 REVOKED_CLOUD = "upgrade_test_revoked"
 _CREDENTIAL = "application_credential"
-_ROLE_PAUSES = (0.5, 1.0, 2.0, 4.0)  # seconds
 _TOKEN = "token"  # noqa: S105 - a type in the journal, not a token
 
 
@@ -121,7 +120,8 @@ class KeystoneSample(Sample):
     def _make_application(self) -> None:
         """Make the credential; its secret is ours, so that one whose creation was cut short can be used too."""
         secret = self._stored(APPLICATION_CLOUD).get("application_credential_secret") or secrets.token_urlsafe(32)
-        item = self._ensure_application({"secret": secret, "description": "Made by openstack.upgrade_test."})
+        wanted = {"secret": secret, "description": "Made by openstack.upgrade_test."}
+        item = self.ensure(self.applications, "application-credential", wanted)
         found = self.applications.get(self.api, item.id)
         self._store(
             APPLICATION_CLOUD,
@@ -129,17 +129,6 @@ class KeystoneSample(Sample):
             {"application_credential_id": item.id, "application_credential_secret": secret},
         )
         self.note(item, **credential_facts(found))
-
-    def _ensure_application(self, wanted: dict[str, Any]) -> Item:
-        """Make the credential; Keystone now and then needs a moment before it sees the role that was just given."""
-        for pause in _ROLE_PAUSES:
-            try:
-                return self.ensure(self.applications, "application-credential", wanted)
-            except HttpError as problem:
-                if problem.status != 400:
-                    raise
-                clock.sleep(pause)
-        return self.ensure(self.applications, "application-credential", wanted)
 
     def _make_blob(self) -> None:
         body = {
