@@ -168,7 +168,7 @@ def test_rebooted_server(lab: Lab, resources: Resources) -> None:
         # It may come back while it is looked at: after it did not answer a ping, and before it is asked over HTTP.
         return not {("nova", "server_ping"), ("nova", "server_http")} & failed(found[-1])
 
-    wait_for(answers, "the return of the server", 120)
+    wait_for(answers, "the return of the server", 180)
 
     assert failed(found[-1]) == {("nova", "boot_id_unchanged"), ("nova", "server_not_silent")}
     assert "rebooted" in message(found[-1], "server_not_silent")
