@@ -231,6 +231,16 @@ class Cloud:
         return str(self._grant.project_domain_id or "")
 
     @property
+    def project_domain_name(self) -> str:
+        """Name of the project's domain."""
+        return str(self._grant.project_domain_name or "")
+
+    @property
+    def user_domain_name(self) -> str:
+        """Name of the user's domain."""
+        return str(self._grant.user_domain_name or "")
+
+    @property
     def roles(self) -> list[str]:
         """Names of the roles of the user in the project."""
         return sorted(self._grant.role_names or [])

@@ -215,7 +215,7 @@ def _lead(tag: str, given: Answers, facts: Facts) -> str:
     """Say what is good about a claim, when its main question has a good answer for all services."""
     main = {"upgrade": "U7", "rolling": "R2", "zero_downtime": "Z2", "accessible": "C2"}.get(tag)
     told = [by_id[main] for by_id in given.values()] if main else []
-    if not told or any(one.result not in GOOD for one in told):
+    if any(one.result not in GOOD for one in told) or not any(one.result is Result.PASS for one in told):
         return ""
     if tag == "accessible":
         watched = [lane for lane in facts.lanes if lane.observer == "data_plane"]
