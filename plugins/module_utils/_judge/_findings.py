@@ -36,7 +36,7 @@ MOST_TASKS = 12
 _TESTS = "expectation external_test tempest_workspace rally_workspace host_info"
 _OBSERVERS = "api_uptime service_performance data_plane"
 _STEPS = "run verdict driver observer cloud_info test_project persistent_resource release_version system_health"
-_MEMORY = "cloud_fingerprint resource_save resource_get outcome extension_phase grenade_plugin snapshot"
+_MEMORY = "health_evidence cloud_fingerprint resource_save resource_get outcome extension_phase grenade_plugin snapshot"
 _BUILTIN = "set_fact assert debug meta include_tasks include_role include_vars import_tasks import_role async_status"
 HARMLESS = frozenset(
     [f"openstack.upgrade_test.{name}" for name in f"{_STEPS} {_OBSERVERS} {_MEMORY} {_TESTS}".split()]

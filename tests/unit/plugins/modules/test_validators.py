@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -33,9 +34,10 @@ MODULES = (
     "persistent_resource",
     "release_version",
     "resource_evidence",
+    "health_evidence",
     "system_health",
 )
-CONNECTED = tuple(name for name in MODULES if name not in ("release_version", "resource_evidence"))
+CONNECTED = tuple(name for name in MODULES if name not in ("release_version", "resource_evidence", "health_evidence"))
 
 
 def module(name: str) -> ModuleType:
@@ -180,3 +182,76 @@ def test_an_observer_that_cannot_start_leaves_its_reason(tmp_path: Path, capsys:
     (tmp_path / "file").touch()
 
     assert "directory: " in run(capsys, "release_version", directory=str(tmp_path / "file"))["msg"]
+
+
+def test_system_health_remembers_before_and_expects_after(
+    small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An agent that was there before the upgrade and is not there after it fails; before it, nothing was expected."""
+    agent = {
+        "agent_type": "L3 agent",
+        "binary": "neutron-l3-agent",
+        "host": "net1",
+        "alive": True,
+        "admin_state_up": True,
+    }
+    small.documents["GET /v2.0/agents"] = {"agents": [agent]}
+    run_dir = RunDirectory.create(tmp_path / "runs")
+    options = {"cloud": "small", "clouds_yaml": clouds_yaml(tmp_path, f"{small.url}/v3"), "services": ["neutron"]}
+    options |= {"run_dir": str(run_dir.path), "depth": "quick", "collect": True}
+    before = run(capsys, "system_health", phase="before", **options)
+    small.documents["GET /v2.0/agents"] = {"agents": [{**agent, "host": "net2"}]}
+    after = run(capsys, "system_health", phase="after", **options)
+
+    assert not any("was expected" in one["message"] for one in before["outcomes"])
+    missing = [one["host"] for one in after["outcomes"] if "was expected" in one["message"]]
+    assert missing == ["net1"]
+
+
+@pytest.mark.parametrize("depth", ["quick", "normal", "deep"])
+def test_without_hosts_and_users_nothing_fails(
+    depth: str, small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With clouds.yaml only, all that needs a host says that there is no access to one, and the task succeeds."""
+    small.documents |= {
+        "GET /": {"versions": [{"id": "v2.0", "status": "CURRENT"}]},
+        "GET /v2.0/networks": {"networks": []},
+        "GET /v2.0/agents": {"agents": []},
+    }
+    options = {"cloud": "small", "clouds_yaml": clouds_yaml(tmp_path, f"{small.url}/v3"), "services": ["neutron"]}
+    result = run(capsys, "system_health", depth=depth, **options)
+    unknown = [one for one in result["outcomes"] if one["status"] == "unknown"]
+
+    assert "failed" not in result
+    assert {one["status"] for one in result["outcomes"]} <= {"pass", "skip", "unknown"}
+    without_user = [one for one in unknown if "ordinary user" in one["message"]]
+    assert all("no host access" in one["message"].lower() for one in unknown if one not in without_user)
+    assert bool(without_user) is (depth != "quick")
+
+
+def test_evidence_that_is_none_is_one_line(
+    small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is no evidence of a host is told with what it should be."""
+    options = {"cloud": "small", "clouds_yaml": clouds_yaml(tmp_path, f"{small.url}/v3"), "evidence": [{"a": 1}]}
+
+    assert run(capsys, "system_health", **options)["msg"].startswith(
+        "evidence: has to be what health_evidence returned"
+    )
+
+
+def test_a_glance_ends_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing runs the module says so and fails not; the controller's time comes back."""
+    for name in ("stat", "self"):  # a host of the test's own: what runs on this machine is left alone
+        (tmp_path / name).symlink_to(f"/proc/{name}")
+    glance = module("health_evidence")
+    look = glance.gather
+    monkeypatch.setattr(glance, "gather", lambda wish: look(replace(wish, proc=tmp_path)))
+    result = run(capsys, "health_evidence", services=["heat"], sent=5.5)
+
+    assert "failed" not in result
+    assert (result["evidence"]["components"], result["evidence"]["problems"]) == ([], [])
+    assert result["evidence"]["sent"] == 5.5
+    assert result["evidence"]["began"] <= result["evidence"]["ended"]
