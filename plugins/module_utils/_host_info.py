@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.openstack.upgrade_test.plugins.module_utils import _processes
+from ansible_collections.openstack.upgrade_test.plugins.module_utils import _packages, _processes
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._processes import Process, UnreadableError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import recognise
 
@@ -76,7 +76,7 @@ def describe(root: Path = Path("/"), proc: Path = _processes.PROC) -> dict[str, 
 def _folder(process: Process, proc: Path) -> str:
     """Return the folder from which a process imports; empty when it may not be read."""
     with suppress(UnreadableError, OSError):
-        for folder in _processes.package_folders(process, proc):
+        for folder in _packages.package_folders(process, proc):
             return folder
     return ""
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from ansible_collections.openstack.upgrade_test.plugins.module_utils import _processes
+from ansible_collections.openstack.upgrade_test.plugins.module_utils import _packages, _processes
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._processes import Process, UnreadableError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._releases import distribution
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import recognise
@@ -219,7 +219,7 @@ def find_places(services: Sequence[Service], proc: Path = _processes.PROC) -> Fo
         service = next(one for one in services if one.name == name)
         inside = Inside(pid=process.pid, proc=proc)
         try:
-            folder = str(PurePosixPath(_processes.find_package(process, distribution(name), proc).path).parent)
+            folder = str(PurePosixPath(_packages.find_package(process, distribution(name), proc).path).parent)
         except UnreadableError as problem:
             found.problems.append(f"{component}: {problem}")
             continue

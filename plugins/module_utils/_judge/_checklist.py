@@ -111,6 +111,7 @@ class Case:
 Rule = Callable[[Case], Answer]
 OF_THE_UPGRADE = frozenset({"config_of_old_release", "upgrade_check", "database_schema", "online_migrations"})
 """Health checks that have a requirement of their own: they say how the upgrade went, and not how the service is."""
+PINS = "release_pins"
 SURVIVAL = ("persistent_resource", "extension", "grenade_plugin")
 """The validators that make resources before the upgrade and look at them after it."""
 HEALTH = ("system_health", "expectation", "external_test")
@@ -276,18 +277,27 @@ def _own_state_kept(case: Case) -> Answer:
 
 def released(case: Case) -> Answer:
     """U7: the old release everywhere before, the new one everywhere after, as running processes show."""
-    after = case.outcomes("release_version", AFTER)
-    answer = _checked(after, "processes' releases", "No release was read from running processes after the upgrade.")
+    answer = _of_release(case, AFTER, "No release was read from running processes after the upgrade.")
     if answer.result is not Result.PASS:
         return answer
-    before = case.outcomes("release_version", BEFORE)
-    first = _checked(
-        before, "processes' releases", "The release before the upgrade was not read from running processes."
-    )
+    first = _of_release(case, BEFORE, "The release before the upgrade was not read from running processes.")
     if first.result is not Result.PASS:
         return unproven(f"The release after is right, but before the upgrade: {first.sentence}", *first.evidence)
     old, new = case.facts.run.get("from_release") or "the old", case.facts.run.get("to_release") or "the new"
-    return passed(f"{len(before)} checks show {old} before, {len(after)} show {new} after.", "outcomes.jsonl")
+    before, after = (len(_processes_of(case, phase)) for phase in (BEFORE, AFTER))
+    return passed(f"{before} checks show {old} before, {after} show {new} after.", "outcomes.jsonl")
+
+
+def _processes_of(case: Case, phase: str) -> list[Outcome]:
+    """Return what was said of running processes; other evidence is named ``release_...``."""
+    return [one for one in case.outcomes("release_version", phase) if not one.check.startswith("release_")]
+
+
+def _of_release(case: Case, phase: str, missing: str) -> Answer:
+    """Answer from running processes; other evidence, such as an API, can only contradict them. Pins are R4's."""
+    every = [one for one in case.outcomes("release_version", phase) if one.check != PINS]
+    bad = [one for one in every if one.status is Status.FAIL]
+    return _checked(bad or _processes_of(case, phase), "checks of its release", missing)
 
 
 def healthy(case: Case) -> Answer:
@@ -382,7 +392,9 @@ def rolled(case: Case) -> Answer:
     text = f"Both releases ran for {longest.seconds:.1f} s, from {_clock(case, longest.begin)}"
     if served:
         return unproven(f"{text}, but {served}.", "samples/release_version")
-    return passed(f"{text}, and the API was served meanwhile.", "samples/release_version", *_where(case.published()))
+    sides = [f"{release}: {', '.join(names)}" for release, names in longest.sides.items()]
+    where = ("samples/release_version", *sides, *_where(case.published()))
+    return passed(f"{text}, and the API was served meanwhile.", *where)
 
 
 def _served(case: Case, window: Window) -> str:
@@ -427,7 +439,9 @@ def _inside(moment: float, windows: Iterable[Window]) -> bool:
 
 def unpinned(case: Case) -> Answer:
     """R4: what is left to do after a rolling upgrade."""
-    return _by_check("release_pins")(case, "It was not checked whether anything is still pinned to the old release.")
+    every = (one for one in case.facts.outcomes if (one.service, one.phase) == (case.service, AFTER))
+    mine = [one for one in every if one.check == PINS]
+    return _checked(mine, "checks for pins", "It was not checked whether anything is still pinned to the old release.")
 
 
 def no_downtime(case: Case) -> Answer:

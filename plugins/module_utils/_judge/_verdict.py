@@ -49,6 +49,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._pol
     Requirement,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._resources import tally
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._attribution import Cause
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory
 
@@ -278,6 +279,11 @@ def _lane(lane: Lane) -> dict[str, Any]:
     }
 
 
+def _is_direct(one: Outcome) -> bool:
+    """Whether what was found is the thing itself: other evidence of a release only leaves several possible."""
+    return not one.check.startswith("release_")
+
+
 def _validators(facts: Facts) -> list[dict[str, Any]]:
     """Count each validator's outcomes for each service and phase, and keep what is not good."""
     groups: dict[tuple[str, str, str], list[Any]] = {}
@@ -290,7 +296,7 @@ def _validators(facts: Facts) -> list[dict[str, Any]]:
             "service": service,
             "phase": phase,
             "counts": dict(sorted(Counter(str(one.status) for one in group).items())),
-            "found": sorted({str(one.found) for one in group if one.found not in (None, "")})[:8],
+            "found": sorted({str(one.found) for one in group if one.found not in (None, "") and _is_direct(one)})[:8],
             "not_good": [one.as_record() for one in group if one.status not in ("pass", "skip")],
         }
         for (validator, service, phase), group in sorted(

@@ -63,13 +63,14 @@ def small() -> Iterator[SmallCloud]:
 def documented(name: str) -> dict[str, Any]:
     """Return the options of a module as its documentation has them, those of its fragments included."""
     document = yaml.safe_load(module(name).DOCUMENTATION)
-    options = dict(document["options"])
+    options: dict[str, Any] = {}
     for fragment in document["extends_documentation_fragment"]:
         part = fragment.removeprefix("openstack.upgrade_test.")
         kind = cloud_fragment if part == "cloud" else attributes
         text = getattr(kind.ModuleDocFragment, (part.partition(".")[2] or "documentation").upper())
         options |= yaml.safe_load(text)["options"]
-    return options
+    # A module's own words go before those of a fragment, one by one.
+    return options | {name: options.get(name, {}) | own for name, own in document["options"].items()}
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -255,3 +256,37 @@ def test_a_glance_ends_well(
     assert (result["evidence"]["components"], result["evidence"]["problems"]) == ([], [])
     assert result["evidence"]["sent"] == 5.5
     assert result["evidence"]["began"] <= result["evidence"]["ended"]
+
+
+def test_releases_without_any_host(small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With clouds.yaml alone nothing fails, and what needs hosts is unknown for this reason."""
+    small.collections["versions"] = {"v2.1": {"id": "v2.1", "status": "CURRENT", "version": "2.103"}}
+    small.types = {"identity": "/v3", "compute": "/versions/v2.1"}
+    options = {"cloud": "small", "clouds_yaml": clouds_yaml(tmp_path, f"{small.url}/v3"), "services": ["nova"]}
+    result = run(capsys, "release_version", look_at="apis", release=["2026.1"], **options)
+    unseen = [one for one in result["outcomes"] if one["check"] == "release"]
+
+    assert "failed" not in result
+    assert [(one["status"], "no host access" in one["message"]) for one in unseen] == [("unknown", True)]
+    assert result["services"]["nova"]["verdict"] in ("consistent", "unknown")
+
+
+def test_apis_need_a_cloud_and_hosts_need_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """A cloud that is named for all modules at once does not turn a look at a host into another one."""
+    asked = run(capsys, "release_version", look_at="apis")
+    host = run(capsys, "release_version", cloud="none", services=["nova"], databases=False, collect=True)
+
+    assert "cloud" in asked["msg"]
+    assert "processes" in host
+
+
+def test_an_api_of_another_release_than_the_processes(
+    small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the hosts have shown is taken in, and with it each service is told as a whole."""
+    options = {"cloud": "small", "clouds_yaml": clouds_yaml(tmp_path, f"{small.url}/v3"), "services": ["nova"]}
+    seen = [{"service": "nova", "component": "nova-api", "instance": "control1/nova-api", "release": "2025.1"}]
+    result = run(capsys, "release_version", look_at="apis", release=["2026.1"], processes=seen, **options)
+
+    assert result["services"]["nova"]["verdict"] == "refuted"
+    assert result["services"]["nova"]["releases"] == {"2025.1": ["control1/nova-api"]}
