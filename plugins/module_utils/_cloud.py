@@ -132,6 +132,12 @@ def base_url(url: str) -> str:
     return _VERSION_SUFFIX.sub("", url)
 
 
+def version_part(url: str) -> str:
+    """Return the version that a catalogue URL names: ``v2.1`` of ``http://h:8774/v2.1/<id>``; empty when none."""
+    found = _VERSION_SUFFIX.search(_PROJECT_SUFFIX.sub("", url.rstrip("/")))
+    return found[0].lstrip("/") if found else ""
+
+
 def project_part(url: str) -> str:
     """Return how a catalogue URL ends for the project that asks: ``AUTH_{project_id}``; empty when for none."""
     found = _PROJECT_SUFFIX.search(url.rstrip("/"))
@@ -231,6 +237,16 @@ class Cloud:
         return str(self._grant.project_domain_id or "")
 
     @property
+    def project_domain_name(self) -> str:
+        """Name of the project's domain."""
+        return str(self._grant.project_domain_name or "")
+
+    @property
+    def user_domain_name(self) -> str:
+        """Name of the user's domain."""
+        return str(self._grant.user_domain_name or "")
+
+    @property
     def roles(self) -> list[str]:
         """Names of the roles of the user in the project."""
         return sorted(self._grant.role_names or [])
@@ -265,6 +281,14 @@ class Cloud:
             if urls:
                 return urls
         return {}
+
+    def published(self, types: Sequence[str]) -> list[tuple[str, str, str]]:
+        """Return region, interface and URL of every endpoint, in every region, of the first type that is there."""
+        for wanted in types:
+            found = [point for entry in self.catalog if entry.get("type") == wanted for point in entry["endpoints"]]
+            if found:
+                return sorted({(_region_of(point), str(point["interface"]), str(point["url"])) for point in found})
+        return []
 
     def api(self, types: Sequence[str], prefix: str = "", headers: Mapping[str, str] | None = None) -> Api:
         """Return the API of a service; CloudError when the catalogue has no endpoint of it for the interface."""
@@ -305,7 +329,7 @@ class Cloud:
         return UnreachableError(f"{what} got no answer: {_cause(problem)}")
 
     def _here(self, point: Mapping[str, Any]) -> bool:
-        return not self.region_name or point.get("region_id", point.get("region")) in (self.region_name, None, "")
+        return not self.region_name or _region_of(point) in (self.region_name, "")
 
     def _not_in_catalog(self, types: Sequence[str], urls: Mapping[str, str]) -> str:
         if urls:
@@ -319,6 +343,10 @@ class Cloud:
             f"The catalogue of cloud {self.name!r} has no service of type {' or '.join(types)}{where}; it has {known}. "
             "Register its endpoints, or leave it out of the option services."
         )
+
+
+def _region_of(point: Mapping[str, Any]) -> str:
+    return str(point.get("region_id", point.get("region")) or "")
 
 
 def http_error(what: str, status: int, text: str) -> HttpError:

@@ -122,7 +122,7 @@ class Keeper:
         """Write down that a phase has succeeded."""
         if phase in MAKING:
             self._write("created", (*self._ledger().made, phase))
-            self._put_under_test()
+            put_under_test(self.run, [self.extension.service])
         elif phase == DESTROY:
             self._write("deleted", ())
 
@@ -142,12 +142,6 @@ class Keeper:
             facts={"phases": list(phases)},
         )
 
-    def _put_under_test(self) -> None:
-        """Let the run judge the service, also when it is none that the collection knows."""
-        services = list(self.run.document.get("services") or [])
-        if self.run.document and self.extension.service not in services:
-            self.run.update(services=[*services, self.extension.service])
-
     def outcome(self, phase: str, status: Status, message: str, *, stage: str, **more: Any) -> Outcome:
         """Return the outcome of a phase."""
         return Outcome(
@@ -160,6 +154,14 @@ class Keeper:
             phase=stage,
             **more,
         )
+
+
+def put_under_test(run: RunDirectory, added: Sequence[str]) -> None:
+    """Let the run judge these services, also when they are none that the collection knows."""
+    services = list(run.document.get("services") or [])
+    new = [service for service in dict.fromkeys(added) if service and service not in services]
+    if run.document and new:
+        run.update(services=[*services, *new])
 
 
 def success(name: str, phase: str) -> str:

@@ -15,18 +15,16 @@ import os
 import re
 import shlex
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time as clock
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils import _memory
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._command import inherited, watched
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._extension import (
     DESTROY,
     MAKING,
@@ -56,7 +54,6 @@ DEVSTACK_NAMES: Mapping[str, str] = {
 }
 # Where this collection was imported from: a tree, or the archive that Ansible makes of a module.
 _ROOT = Path(_memory.__file__ or "").parents[_memory.__name__.count(".")]
-_FOREIGN = ("OS_", "ANSIBLE_", "UPGRADE_TEST_", "PYTHONPATH")
 _NUMBER = re.compile(r"^\d+_")
 _TRACE = re.compile(r"^\++ ")
 
@@ -164,7 +161,7 @@ class Plugins:
             argv = [str(self.settings.library / "grenade/run-phase"), str(folder), phase, *([side] if side else [])]
             began = clock.monotonic()
             with (Path(work) / "output").open("w+b") as output:
-                rc = _watched(argv, self._environment(Path(work)), output, self.place, self.settings.timeout)
+                rc = self._watched(argv, self._environment(Path(work)), output)
                 output.seek(0)
                 text = output.read().decode("utf-8", "replace")
             databases = [
@@ -174,9 +171,15 @@ class Plugins:
         lines = self.run.redactor.text(text).splitlines()[-LINES:]
         return Ended(rc=rc, seconds=clock.monotonic() - began, log=name, lines=tuple(lines), databases=tuple(databases))
 
+    def _watched(self, argv: Sequence[str], environment: Mapping[str, str], output: Any) -> int | None:
+        limit = self.settings.timeout
+        try:
+            return watched(argv, environment=environment, output=output, folder=self.place, timeout=limit)
+        except OSError as problem:
+            raise ExtensionError(f"library: {argv[0]} could not be started: {problem}") from None
+
     def _environment(self, work: Path) -> dict[str, str]:
         settings, library = self.settings, self.settings.library
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith(_FOREIGN)}
         own = {
             "GRENADE_DIR": str(library / "grenade"),
             "TOP_DIR": str(library / "devstack"),
@@ -192,7 +195,7 @@ class Plugins:
         }
         own |= {"DEFAULT_IMAGE_NAME": settings.image} if settings.image else {}
         own |= {"DEFAULT_INSTANCE_TYPE": settings.flavor} if settings.flavor else {}
-        merged = {**inherited, **own, **settings.environment}
+        merged = {**inherited(), **own, **settings.environment}
         return {**merged, "PATH": f"{work / 'bin'}:{merged.get('PATH', os.defpath)}"}
 
     def _write_commands(self, folder: Path) -> None:
@@ -228,32 +231,6 @@ def wrapper(argv: Sequence[str]) -> str:
 def enabled_services(services: Sequence[str]) -> str:
     """Return DevStack's words for what runs in the cloud."""
     return ",".join(["mysql", "rabbit", *(DEVSTACK_NAMES.get(name, name) for name in services)])
-
-
-def _watched(
-    argv: Sequence[str], environment: Mapping[str, str], output: Any, folder: Path, timeout: float
-) -> int | None:
-    """Run a command with all that it starts; None when it had to be ended because it took too long."""
-    try:
-        process = subprocess.Popen(
-            list(argv),
-            cwd=folder,
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    except OSError as problem:
-        raise ExtensionError(f"library: {argv[0]} could not be started: {problem}") from None
-    try:
-        return process.wait(timeout)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def verdict_on(project: str, phase: str, ended: Ended, timeout: float) -> tuple[Status, str]:

@@ -1,7 +1,7 @@
 # Copyright: the openstack.upgrade_test contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Read from /proc which Python programs run, where their packages lie, and which version they run.
+"""Read from /proc which Python programs run, and which files they have mapped.
 
 Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import re
 import time as clock
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,14 +21,15 @@ from pathlib import Path, PurePosixPath
 
 PROC = Path("/proc")
 RUNNERS = re.compile(r"(?:python[\d.]*|pypy[\d.]*|uwsgi.*|apache2|httpd|gunicorn|mod_wsgi.*)$")
-_PACKAGES = re.compile(r"^(/.*?/(?:site|dist)-packages)/")
+PACKAGES = re.compile(r"^(/.*?/(?:site|dist)-packages)/")
+DELETED = " (deleted)"
 _VENV_OPTIONS = ("--venv", "--virtualenv", "--home", "--pyhome", "-H")
 _MODULE_OPTIONS = ("--module", "-w", "--wsgi", "--wsgi-file", "--file", "--mount")
 _INI_OPTIONS = ("--ini", "--ini-paste", "--yaml")
 _INI_MODULES = re.compile(r"^\s*(?:module|wsgi|wsgi-file|file|mount)\s*[=:]\s*(\S+)", re.M)
 _INI_VENVS = re.compile(r"^\s*(?:venv|virtualenv|home|pyhome)\s*[=:]\s*(\S+)", re.M)
 _WSGI_TITLE = re.compile(r"^\(wsgi:([^)\s]+)")
-_RETITLED = re.compile(r"^[\w.\-]+: .*\((/.+)\)\s*$")
+_RETITLED = re.compile(r"^[\w.\-]+: .*(?:\((/.+)\)|\[(/.+)\])\s*$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,35 +43,41 @@ class Process:
     name: str
     command: tuple[str, ...]
 
-    @property
-    def key(self) -> tuple[int, int, str]:
-        """What stays the same for as long as it is the same program."""
-        return (self.pid, self.ticks, self.name)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Package:
-    """An installed distribution, as its metadata tells it; ``installed``: when its metadata folder was last written."""
-
-    version: str
-    path: str
-    installed: float
-
 
 class UnreadableError(Exception):
     """What could not be read of a process, and why, in half a sentence."""
 
 
-def boot_time(proc: Path = PROC) -> float:
-    """Return when the kernel of this machine started counting, in seconds since the epoch."""
-    for line in (proc / "stat").read_text().splitlines():
-        if line.startswith("btime "):
-            return float(line.split()[1])
-    return clock.time() - float((proc / "uptime").read_text().split()[0])
+def boot_time() -> float:
+    """Return when this machine was started, in seconds since the epoch, as its clock has it now.
+
+    Ask anew each time: when the clock is set, the same start has another time, as have files that are written then.
+    """
+    return clock.time() - clock.clock_gettime(clock.CLOCK_BOOTTIME)
 
 
-def identities(proc: Path = PROC) -> Iterator[tuple[int, int, int, str]]:
-    """Yield pid, parent pid, start in clock ticks since boot, and name of each process that still runs."""
+@dataclass(frozen=True, kw_only=True)
+class Identity:
+    """A process at one look: ``ticks`` since boot when it was started, ``stack`` where its stack begins.
+
+    A program that another one takes the place of (a reload that executes itself anew) keeps pid and start, but the
+    kernel puts its stack elsewhere. Without the right to see it, ``stack`` is 0.
+    """
+
+    pid: int
+    parent: int
+    ticks: int
+    name: str
+    stack: int
+
+    @property
+    def key(self) -> tuple[int, int, str, int]:
+        """What stays the same for as long as it is the same program."""
+        return (self.pid, self.ticks, self.name, self.stack)
+
+
+def identities(proc: Path = PROC) -> Iterator[Identity]:
+    """Yield each process that still runs."""
     for entry in os.listdir(proc):
         if not entry.isdigit():
             continue
@@ -81,7 +87,8 @@ def identities(proc: Path = PROC) -> Iterator[tuple[int, int, int, str]]:
             continue
         name, fields = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
         if fields[0] != "Z":  # a zombie runs no code
-            yield int(entry), int(fields[1]), int(fields[19]), name
+            numbers = [int(fields[index]) for index in (1, 19, 25)]
+            yield Identity(pid=int(entry), parent=numbers[0], ticks=numbers[1], name=name, stack=numbers[2])
 
 
 def command_of(pid: int, proc: Path = PROC) -> tuple[str, ...]:
@@ -91,21 +98,23 @@ def command_of(pid: int, proc: Path = PROC) -> tuple[str, ...]:
     except OSError:
         return ()
     words = raw.rstrip(b"\0").decode(errors="replace").split("\0")
-    if len(words) == 1:  # a title that the process gave itself; its own command line may stand in it in brackets
+    if len(words) == 1:  # a title that the process gave itself; its own command line may stand in it, in brackets
         title = words[0].strip()
         match = _RETITLED.match(title)
-        return tuple((match[1] if match else title).split())
+        return tuple((match[1] or match[2] if match else title).split())
     return tuple(words)
 
 
 def processes(proc: Path = PROC) -> Iterator[Process]:
     """Yield every process that has a command line."""
-    began, ticks_per_second = boot_time(proc), os.sysconf("SC_CLK_TCK")
-    for pid, parent, ticks, name in identities(proc):
-        command = command_of(pid, proc)
+    began, ticks_per_second = boot_time(), os.sysconf("SC_CLK_TCK")
+    for one in identities(proc):
+        command = command_of(one.pid, proc)
         if command:
-            started = began + ticks / ticks_per_second
-            yield Process(pid=pid, parent=parent, ticks=ticks, started=started, name=name, command=command)
+            started = began + one.ticks / ticks_per_second
+            yield Process(
+                pid=one.pid, parent=one.parent, ticks=one.ticks, started=started, name=one.name, command=command
+            )
 
 
 def names_of(process: Process, proc: Path = PROC) -> list[str]:
@@ -128,10 +137,7 @@ def names_of(process: Process, proc: Path = PROC) -> list[str]:
 
 
 def _is_python(pid: int, proc: Path) -> bool:
-    try:
-        return bool(RUNNERS.match(PurePosixPath(os.readlink(proc / str(pid) / "exe").removesuffix(" (deleted)")).name))
-    except OSError:
-        return False
+    return bool(RUNNERS.match(PurePosixPath(interpreter(pid, proc).removesuffix(DELETED)).name))
 
 
 def _script_names(words: tuple[str, ...]) -> list[str]:
@@ -186,12 +192,7 @@ def _ini_names(pid: int, command: tuple[str, ...], proc: Path) -> list[str]:
     return names
 
 
-def deleted_files(pid: int, proc: Path = PROC) -> list[str]:
-    """Return mapped files below a package folder that no longer exist: the code was replaced under the process."""
-    return sorted({path for path in _mapped(pid, proc) if path.endswith(" (deleted)") and _PACKAGES.match(path)})
-
-
-def _mapped(pid: int, proc: Path) -> list[str]:
+def mapped_files(pid: int, proc: Path = PROC) -> list[str]:
     """Return the paths of the files that a process has mapped; raises UnreadableError."""
     try:
         text = (proc / str(pid) / "maps").read_text(errors="replace")
@@ -200,19 +201,15 @@ def _mapped(pid: int, proc: Path) -> list[str]:
     return [line.split(None, 5)[5] for line in text.splitlines() if line.count("/") and len(line.split(None, 5)) == 6]
 
 
-def package_folders(process: Process, proc: Path = PROC) -> list[str]:
-    """Return the package folders a process may import from, most telling first; raises UnreadableError.
-
-    First its virtual environment as its command names it, then where its mapped extension modules lie, most first.
-    """
-    root = proc / str(process.pid) / "root"
-    mapped = Counter(match[1] for path in _mapped(process.pid, proc) if (match := _PACKAGES.match(path)))
-    folders = [folder for venv in _environments(process, proc) for folder in _folders_below(root, venv)]
-    ordered = [*folders, *(folder for folder, _times in mapped.most_common())]
-    return list(dict.fromkeys(ordered))
+def interpreter(pid: int, proc: Path = PROC) -> str:
+    """Return the program that a process executes, ``DELETED`` behind it when its file is gone; empty if unreadable."""
+    try:
+        return os.readlink(proc / str(pid) / "exe")
+    except OSError:
+        return ""
 
 
-def _environments(process: Process, proc: Path) -> Iterator[str]:
+def environments(process: Process, proc: Path = PROC) -> Iterator[str]:
     """Yield the virtual environments that the command names: by option, by interpreter, by script."""
     yield from _values(process.command, _VENV_OPTIONS)
     for _file, text in _ini_texts(process.pid, process.command, proc):
@@ -221,53 +218,3 @@ def _environments(process: Process, proc: Path) -> Iterator[str]:
         path = PurePosixPath(word)
         if path.is_absolute() and path.parent.name == "bin":
             yield str(path.parent.parent)
-
-
-def _folders_below(root: Path, venv: str) -> list[str]:
-    """Return the package folders of a virtual environment, as its process sees them; none when it is not one."""
-    home = root / venv.lstrip("/")
-    if not (home / "pyvenv.cfg").is_file():
-        return []
-    return sorted("/" + str(path.relative_to(root)) for path in home.glob("lib/python*/site-packages"))
-
-
-def find_package(process: Process, distribution: str, proc: Path = PROC) -> Package:
-    """Return the distribution that a process runs; raises UnreadableError."""
-    root = proc / str(process.pid) / "root"
-    folders = package_folders(process, proc)
-    for folder in folders:
-        package = _package_in(root, folder, distribution)
-        if package:
-            return package
-    where = ", ".join(folders) or "no package folder"
-    raise UnreadableError(f"the metadata of {distribution} was not found in {where}")
-
-
-def _package_in(root: Path, folder: str, distribution: str) -> Package | None:
-    """Return the newest metadata of a distribution in one folder; an unreadable folder has none."""
-    wanted = _normal(distribution)
-    try:
-        entries = os.listdir(root / folder.lstrip("/"))
-    except OSError:
-        return None
-    pattern = re.compile(r"(.+?)-(\d[^-]*)(?:-py[\d.]+)?\.(?:dist|egg)-info$")
-    matches = [match for entry in entries if (match := pattern.match(entry)) and _normal(match[1]) == wanted]
-    packages = [_read_package(root, f"{folder}/{match[0]}", match[2]) for match in matches]
-    return max(packages, key=lambda package: package.installed, default=None)
-
-
-def _read_package(root: Path, path: str, version: str) -> Package:
-    """Read one metadata folder; the version inside it goes before the one in its name."""
-    place = root / path.lstrip("/")
-    for file in ("METADATA", "PKG-INFO"):
-        try:
-            match = re.search(r"^Version:\s*(\S+)", (place / file).read_text(errors="replace"), re.M)
-        except OSError:
-            continue
-        version = match[1] if match else version
-        break
-    return Package(version=version, path=path, installed=place.stat().st_mtime)
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()

@@ -12,8 +12,10 @@ version_added: 0.1.0
 author:
   - The openstack.upgrade_test contributors (@openstack)
 description:
-  - Reads the catalogue and the version document of each service, and with the rights of an administrator also nova's
-    services and neutron's agents.
+  - Reads the catalogue of all regions, the version document of each endpoint, and with the rights of an administrator
+    also the agents, processes and backends of the services.
+  - What could not be seen is null, never an empty list, and C(unseen) says why. So an expectation about it, as
+    M(openstack.upgrade_test.expectation) checks it, is unknown and does not hold by mistake.
   - The targets are in the form that M(openstack.upgrade_test.api_uptime) takes. Their C(url) needs no token and costs
     the services next to nothing, so it can be asked many times a second.
 options:
@@ -61,8 +63,19 @@ cloud_info:
       description: Keystone's URL.
       type: str
     region:
-      description: Name of the region, or an empty text.
+      description: Name of the region in use, or an empty text.
       type: str
+    regions:
+      description: Names of all regions of the catalogue.
+      type: list
+      elements: str
+    interface:
+      description: The interface in use.
+      type: str
+    roles:
+      description: The roles of the user in his project.
+      type: list
+      elements: str
     services:
       description: The services, each with its published URLs by interface and the versions of its API.
       type: list
@@ -78,7 +91,7 @@ cloud_info:
           description: Its name in the catalogue.
           type: str
         interfaces:
-          description: URL of each published interface.
+          description: URL of each published interface in the region in use.
           type: dict
         version:
           description: The current version of the API.
@@ -89,6 +102,27 @@ cloud_info:
         max_version:
           description: The newest microversion, or an empty text.
           type: str
+        versions:
+          description: All versions of the API with id, status, min_version and max_version.
+          type: list
+          elements: dict
+        endpoints:
+          description:
+            - The endpoints of all regions and interfaces with region, interface, url, version, min_version and
+              max_version. C(answers) tells whether it has answered with its versions, and C(problem) why not.
+              One of another interface or region may lie in a network that cannot be reached from here.
+          type: list
+          elements: dict
+        resources:
+          description:
+            - The types of what M(openstack.upgrade_test.persistent_resource) makes of the service. Null when it does
+              not tell what that depends on.
+          type: list
+          elements: str
+    others:
+      description: Services of the catalogue that this collection does not know, with type and name.
+      type: list
+      elements: dict
     targets:
       description:
         - What to observe of each service, with name, service, via, url and expect.
@@ -104,13 +138,47 @@ cloud_info:
       type: list
       elements: dict
     agents:
-      description: Neutron's agents with agent_type, binary, host and alive; empty without the right to see them.
+      description:
+        - Neutron's agents with agent_type, binary, host, is_alive and is_enabled; null when they could not be seen.
       type: list
       elements: dict
     compute_services:
-      description: Nova's services with binary, host, alive and enabled; empty without the right to see them.
+      description: Nova's processes with binary, host, is_alive and is_enabled; null when they could not be seen.
       type: list
       elements: dict
+    hypervisors:
+      description: The hypervisors with host, is_alive and is_enabled; null when they could not be seen.
+      type: list
+      elements: dict
+    volume_services:
+      description: Cinder's processes with binary, host, is_alive and is_enabled; null when they could not be seen.
+      type: list
+      elements: dict
+    volume_backends:
+      description:
+        - Cinder's pools with name, volume_backend_name, storage_protocol and is_alive, which is null where the driver
+          does not tell it; null when they could not be seen.
+      type: list
+      elements: dict
+    stack_engines:
+      description: Heat's engines with binary, host, is_alive and is_enabled; null when they could not be seen.
+      type: list
+      elements: dict
+    external_networks:
+      description: The networks that floating addresses come from, with id and name; null when they were not seen.
+      type: list
+      elements: dict
+    images:
+      description: The images that a server can be booted from, with id and name; null when they were not seen.
+      type: list
+      elements: dict
+    flavors:
+      description: The flavors, with id and name; null when they were not seen.
+      type: list
+      elements: dict
+    unseen:
+      description: Why a list could not be seen, by its name.
+      type: dict
 """
 
 from typing import Any

@@ -44,8 +44,8 @@ def look(lab: Lab) -> tuple[Played, list[dict[str, Any]]]:
 
 
 def bad(outcomes: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The outcomes that are neither good nor left out."""
-    return [one for one in outcomes if one["status"] not in ("pass", "skip")]
+    """The outcomes that are neither good nor left out; the logs tell of the restarts."""
+    return [one for one in outcomes if one["status"] not in ("pass", "skip") and one["check"] != "log_errors"]
 
 
 @pytest.fixture
@@ -99,7 +99,8 @@ def test_agent_dead_inside(upgraded: Lab, agent_dead_inside: None) -> None:
     played, outcomes = look(upgraded)
 
     assert played.rc != 0
-    found = [one for one in bad(outcomes) if one["validator"] == "system_health"]
+    # Others see what follows from it: a server that does not start, a queue that nobody reads.
+    found = [one for one in bad(outcomes) if one["check"] == "agent_reports"]
     assert [(one["service"], one["host"], one["status"]) for one in found] == [("neutron", "compute1", "fail")]
     for word in ("Open vSwitch agent", "compute1"):
         assert word in found[0]["message"], word

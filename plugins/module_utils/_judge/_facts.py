@@ -296,7 +296,9 @@ def _processes(folder: Path) -> tuple[list[Span], list[Watcher]]:
     for path in _folders(folder):
         watcher = _watcher(RELEASES, path)
         records, torn = read_records(path / "processes.jsonl")
-        spans += spans_of(records, path.name, watcher.last_seen)
+        # It may have lived on without looking, as on a host that was frozen.
+        looked = watcher.status.get("last_reading")
+        spans += spans_of(records, path.name, float(looked) if isinstance(looked, (int, float)) else watcher.last_seen)
         lost = f"{torn} of its lines could not be read" if torn else ""
         watchers.append(_watcher(RELEASES, path, lost))
     return sorted(spans, key=Span.order), watchers

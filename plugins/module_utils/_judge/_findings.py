@@ -33,14 +33,13 @@ FAIL, WARNING, NOTE = "fail", "warning", "note"
 PLANNED = "downtime.planned"
 PLANNED_WORDS = "Planned: a cold upgrade stops all services. "
 MOST_TASKS = 12
+_TESTS = "expectation external_test tempest_workspace rally_workspace host_info"
+_OBSERVERS = "api_uptime service_performance data_plane"
 _STEPS = "run verdict driver observer cloud_info test_project persistent_resource release_version system_health"
-_MEMORY = "cloud_fingerprint resource_save resource_get outcome extension_phase grenade_plugin snapshot"
+_MEMORY = "health_evidence cloud_fingerprint resource_save resource_get outcome extension_phase grenade_plugin snapshot"
 _BUILTIN = "set_fact assert debug meta include_tasks include_role include_vars import_tasks import_role async_status"
 HARMLESS = frozenset(
-    [
-        f"openstack.upgrade_test.{name}"
-        for name in (*_STEPS.split(), *_MEMORY.split(), "api_uptime", "service_performance", "data_plane")
-    ]
+    [f"openstack.upgrade_test.{name}" for name in f"{_STEPS} {_OBSERVERS} {_MEMORY} {_TESTS}".split()]
     + [f"ansible.builtin.{name}" for name in (*_BUILTIN.split(), "add_host", "group_by", "gather_facts", "setup")]
 )
 _LOOK = "Look at the tasks around it and at the logs of that time."
@@ -253,6 +252,12 @@ OUTCOME_KINDS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
         "persistent_resource": ("RES", "resource", "Compare the resource with its entry in resources.jsonl."),
         "cloud_fingerprint": ("FPR", "state", "Compare evidence/fingerprint-before.json with fingerprint-after.json."),
         "extension": ("EXT", "extension", "Look at the named task of the service's folder."),
+        "expectation": (
+            "EXP",
+            "expectation",
+            "Ask the same expression again, and look at what it names.",
+        ),
+        "external_test": ("TST", "test", "Read the traceback, and the log in evidence/ that the check names."),
         "grenade_plugin": ("GRN", "grenade", "Read the log in evidence/ that the check names."),
     }
 )

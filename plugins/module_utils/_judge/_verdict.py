@@ -49,6 +49,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._pol
     Requirement,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._resources import tally
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._attribution import Cause
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory
 
@@ -215,7 +216,7 @@ def _lead(tag: str, given: Answers, facts: Facts) -> str:
     """Say what is good about a claim, when its main question has a good answer for all services."""
     main = {"upgrade": "U7", "rolling": "R2", "zero_downtime": "Z2", "accessible": "C2"}.get(tag)
     told = [by_id[main] for by_id in given.values()] if main else []
-    if not told or any(one.result not in GOOD for one in told):
+    if any(one.result not in GOOD for one in told) or not any(one.result is Result.PASS for one in told):
         return ""
     if tag == "accessible":
         watched = [lane for lane in facts.lanes if lane.observer == "data_plane"]
@@ -278,6 +279,11 @@ def _lane(lane: Lane) -> dict[str, Any]:
     }
 
 
+def _is_direct(one: Outcome) -> bool:
+    """Whether what was found is the thing itself: other evidence of a release only leaves several possible."""
+    return not one.check.startswith("release_")
+
+
 def _validators(facts: Facts) -> list[dict[str, Any]]:
     """Count each validator's outcomes for each service and phase, and keep what is not good."""
     groups: dict[tuple[str, str, str], list[Any]] = {}
@@ -290,7 +296,7 @@ def _validators(facts: Facts) -> list[dict[str, Any]]:
             "service": service,
             "phase": phase,
             "counts": dict(sorted(Counter(str(one.status) for one in group).items())),
-            "found": sorted({str(one.found) for one in group if one.found not in (None, "")})[:8],
+            "found": sorted({str(one.found) for one in group if one.found not in (None, "") and _is_direct(one)})[:8],
             "not_good": [one.as_record() for one in group if one.status not in ("pass", "skip")],
         }
         for (validator, service, phase), group in sorted(

@@ -9,17 +9,20 @@ Note that this module util is PRIVATE to the collection. It can have breaking ch
 from __future__ import annotations
 
 import time as clock
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import (
+    Answer,
     BrokenError,
     Cloud,
     CloudError,
     RefusedError,
     UnreachableError,
+    version_part,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
@@ -30,6 +33,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 
 VALIDATOR = "system_health"
 POLL = 2.0  # seconds between two looks at the agents
+ADMIN = "admin"  # the role that an ordinary user must not have
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,16 +53,49 @@ class Beat:
         return f"{self.type} on {self.host}"
 
 
-@dataclass(kw_only=True)
-class Health:
-    """The examination of one service: asks its API and collects outcomes; ``agent_wait`` is in seconds."""
+@dataclass(frozen=True, kw_only=True)
+class Scope:
+    """What an examination takes for granted.
 
-    service: Service
-    cloud: Cloud
+    ``agent_wait`` is in seconds, 0 for a single look; ``hosts`` are the names of all hosts that there are, as far as
+    they are known; ``user`` is the ordinary user, and why there is none stands in ``no_user``.
+    """
+
     phase: str = ""
     agent_wait: float = 75
     expected_agents: Sequence[Mapping[str, Any]] = ()
+    hosts: frozenset[str] = frozenset()
+    user: Cloud | None = None
+    no_user: CloudError | None = None
+
+
+@dataclass(kw_only=True)
+class Health:
+    """The examination of one service: asks its API and collects outcomes, and the agents that it has seen."""
+
+    service: Service
+    cloud: Cloud
+    scope: Scope = field(default_factory=Scope)
     outcomes: list[Outcome] = field(default_factory=list)
+    beats: list[Beat] = field(default_factory=list)
+    _answers: dict[tuple[str, bool], Answer | CloudError] = field(default_factory=dict)
+
+    def fetch(self, url: str, *, authenticated: bool) -> Answer:
+        """Return the answer to a GET; several interfaces often have one URL, which is asked once."""
+        key = (url, authenticated)
+        if key not in self._answers:
+            headers = dict(self.service.headers) if authenticated else {}
+            try:
+                found: Answer | CloudError = self.cloud.request(
+                    "GET", url, self.service.name, headers=headers, authenticated=authenticated
+                )
+            except CloudError as problem:
+                found = problem
+            self._answers[key] = found
+        answer = self._answers[key]
+        if isinstance(answer, CloudError):
+            raise answer
+        return answer
 
     def record(self, check: str, subject: str, status: Status, message: str, **more: Any) -> None:
         """Add one outcome."""
@@ -70,7 +107,7 @@ class Health:
                 subject=subject,
                 status=status,
                 message=message,
-                phase=self.phase,
+                phase=self.scope.phase,
                 **more,
             )
         )
@@ -91,62 +128,140 @@ def bad_status(problem: CloudError) -> Status:
     return Status.FAIL if isinstance(problem, (BrokenError, UnreachableError)) else Status.ERROR
 
 
-def examine(
-    cloud: Cloud,
-    services: Sequence[Service],
-    *,
-    phase: str,
-    agent_wait: float,
-    expected_agents: Sequence[Mapping[str, Any]],
-) -> list[Outcome]:
-    """Examine services side by side; return their outcomes in the order of the services."""
+def examine(cloud: Cloud, services: Sequence[Service], scope: Scope) -> list[Health]:
+    """Examine services side by side; return the examinations in the order of the services."""
 
-    def one(service: Service) -> list[Outcome]:
-        health = Health(
-            service=service, cloud=cloud, phase=phase, agent_wait=agent_wait, expected_agents=expected_agents
-        )
+    def one(service: Service) -> Health:
+        health = Health(service=service, cloud=cloud, scope=scope)
         _examine(health)
-        return health.outcomes
+        return health
 
     with ThreadPoolExecutor(max_workers=len(services) or 1) as pool:
-        return [outcome for outcomes in pool.map(one, services) for outcome in outcomes]
+        return list(pool.map(one, services))
 
 
 def _examine(health: Health) -> None:
-    endpoints = health.cloud.endpoints(health.service.types)
-    if not endpoints:
+    published = health.cloud.published(health.service.types)
+    if not published:
         health.record(
             "in_catalogue", health.service.name, Status.FAIL, f"{health.service.name} is not in the catalogue."
         )
         return
-    for interface, url in sorted(endpoints.items()):
-        _look_at_endpoint(health, interface, url)
+    for region, interface, url in published:
+        _look_at_endpoint(health, Endpoint(health.cloud, region, interface, url))
     if health.service.health:
         health.service.health(health)
+    _look_as_user(health)
 
 
-def _look_at_endpoint(health: Health, interface: str, url: str) -> None:
-    """Ask one published endpoint for its version document, without a token."""
-    name, target = health.service.name, health.service.probe_url(url)
-    subject, expected = f"{interface} endpoint", "a version document"
+@dataclass(frozen=True)
+class Endpoint:
+    """One endpoint of the catalogue."""
+
+    cloud: Cloud
+    region: str
+    interface: str
+    url: str
+
+    @property
+    def label(self) -> str:
+        """How to name it; its region only when it is not the one in use."""
+        other = self.region and self.cloud.region_name and self.region != self.cloud.region_name
+        return f"{self.interface} endpoint in region {self.region}" if other else f"{self.interface} endpoint"
+
+    def unreached(self) -> tuple[Status, str]:
+        """Return what it means when there is no answer from here, and a note on it."""
+        if self.interface == self.cloud.interface:
+            return Status.FAIL, ""
+        return Status.UNKNOWN, " It may be reachable from other networks only."
+
+
+def _look_at_endpoint(health: Health, endpoint: Endpoint) -> None:
+    """Ask one published endpoint for its versions without a token, and for something of this service with one."""
+    name, target = health.service.name, health.service.probe_url(endpoint.url)
+    expected = "a version document"
     try:
-        answer = health.cloud.request("GET", target, name, authenticated=False)
-    except UnreachableError as problem:
-        other = interface != health.cloud.interface
-        status = Status.UNKNOWN if other else Status.FAIL
-        note = " It may be reachable from other networks only." if other else ""
-        health.record("endpoint_answers", subject, status, f"{name}: {problem}{note}", expected=expected)
-        return
+        answer = health.fetch(target, authenticated=False)
     except CloudError as problem:
-        health.record("endpoint_answers", subject, Status.FAIL, f"{name}: {problem}", expected=expected)
+        status, note = endpoint.unreached() if isinstance(problem, UnreachableError) else (Status.FAIL, "")
+        health.record("endpoint_answers", endpoint.label, status, f"{name}: {problem}{note}", expected=expected)
         return
-    versions = [str(version.get("id")) for version in versions_in(answer.body)]
-    status = Status.PASS if versions else Status.FAIL
-    word = (
-        f"offers {current_version(answer.body)['version']}" if versions else "answers, but not with a version document"
-    )
-    message = f"The {interface} endpoint of {name} at {target} {word}."
-    health.record("endpoint_answers", subject, status, message, expected=expected, found=versions)
+    good, word = judge_versions(answer.body, endpoint.url)
+    message = f"The {endpoint.label} of {name} at {target} {word}."
+    found = [str(version.get("id")) for version in versions_in(answer.body)]
+    status = Status.PASS if good else Status.FAIL
+    health.record("endpoint_answers", endpoint.label, status, message, expected=expected, found=found)
+    _serve(health, "endpoint_serves", endpoint, lambda asked: health.fetch(asked, authenticated=True))
+
+
+def judge_versions(document: Any, url: str) -> tuple[bool, str]:
+    """Say whether a document has versions, and among them the one that the endpoint's URL names."""
+    versions = [str(version.get("id")) for version in versions_in(document)]
+    if not versions:
+        return False, "answers, but not with a version document"
+    if not is_offered(version_part(url), versions):
+        return False, f"offers {', '.join(versions)}, and not the version that its URL names ({url})"
+    current = current_version(document)
+    micro = " to ".join(filter(None, (current["min_version"], current["max_version"])))
+    return True, f"offers {current['version']}{f' ({micro})' if micro else ''}"
+
+
+def is_offered(named: str, versions: Sequence[str]) -> bool:
+    """Whether the version that a URL names is among those offered: ``v3`` is one of ``v3.14``."""
+    return not named or any(one == named or one.startswith(f"{named}.") for one in versions)
+
+
+def _serve(health: Health, check: str, endpoint: Endpoint, ask: Callable[[str], Answer]) -> None:
+    """Ask an endpoint with a token for something that only this service has, of the own project."""
+    cloud, name = endpoint.cloud, health.service.name
+    asked = health.service.question(endpoint.url, cloud.project_id)
+    if asked is None:
+        return
+    url, wanted = asked
+    try:
+        answer = ask(url)
+    except CloudError as problem:
+        status = endpoint.unreached()[0] if isinstance(problem, UnreachableError) else Status.FAIL
+        health.record(check, endpoint.label, status, f"{name}: {problem}", expected=wanted)
+        return
+    good = _contains(answer, wanted)
+    word = "serves" if good else "answers, but not as this service does, for"
+    message = f"The {endpoint.label} of {name} {word} {cloud.user_name or 'the user'} at {url}."
+    health.record(check, endpoint.label, Status.PASS if good else Status.FAIL, message, expected=wanted)
+
+
+def _contains(answer: Answer, wanted: str) -> bool:
+    return wanted in answer.content.decode(errors="replace")
+
+
+def _look_as_user(health: Health) -> None:
+    """See that the ordinary user is let in, by Keystone and by each service."""
+    scope, name = health.scope, health.service.name
+    if health.service.types == ("identity",):
+        health.record("user_authenticates", "ordinary user", *judge_user(scope.user, scope.no_user))
+    if scope.user is None:
+        return
+    url = scope.user.endpoints(health.service.types).get(scope.user.interface)
+    if url is None:
+        message = f"The catalogue of an ordinary user has no {scope.user.interface} endpoint of {name}."
+        health.record("user_served", "ordinary user", Status.FAIL, message)
+        return
+    user, headers = scope.user, dict(health.service.headers)
+    endpoint = Endpoint(user, user.region_name, user.interface, url)
+    _serve(health, "user_served", endpoint, lambda asked: user.request("GET", asked, name, headers=headers))
+
+
+def judge_user(user: Cloud | None, problem: CloudError | None) -> tuple[Status, str]:
+    """Say whether an ordinary user is let in; an administrator proves nothing for others."""
+    if user is None:
+        if problem is None:
+            return Status.UNKNOWN, "There is no ordinary user to try: name one with user_cloud, or a run with run_dir."
+        blamed = isinstance(problem, RefusedError)
+        return Status.FAIL if blamed else bad_status(problem), f"The ordinary user is not let in: {problem}"
+    if ADMIN in user.roles:
+        return Status.UNKNOWN, f"{user.user_name} has the role {ADMIN}, so nothing is known of ordinary users."
+    roles = ", ".join(user.roles) or "no role"
+    return Status.PASS, f"{user.user_name} is let in, with {roles} in project {user.project_name}."
 
 
 def watch_beats(health: Health, check: str, read: Callable[[], Sequence[Beat]]) -> None:
@@ -157,14 +272,17 @@ def watch_beats(health: Health, check: str, read: Callable[[], Sequence[Beat]]) 
     """
     begin = clock.monotonic()
     try:
-        first = {(beat.binary, beat.host): beat for beat in read()}
-        last = _wait_for_beats(first, read, begin + health.agent_wait)
+        found = read()
+        first = {(beat.binary, beat.host): beat for beat in found}
+        last = _wait_for_beats(first, read, begin + health.scope.agent_wait)
     except CloudError as problem:
         health.record(check, "agents", bad_status(problem), f"The agents of {health.service.name}: {problem}")
         return
-    waited = clock.monotonic() - begin
+    waited = clock.monotonic() - begin if health.scope.agent_wait > 0 else 0.0
+    health.beats += last.values()
     for key in sorted({*first, *last}):
         _judge_beat(health, check, first.get(key), last.get(key), waited)
+    _look_for_doubles(health, found)
     _look_for_expected(health, check, {*last})
 
 
@@ -188,21 +306,38 @@ def is_fresh(first: Beat | None, last: Beat) -> bool:
 
 
 def _judge_beat(health: Health, check: str, first: Beat | None, last: Beat | None, waited: float) -> None:
-    """Record one agent's state; at least one of the two is given."""
+    """Record one agent's state; at least one of the two is given. A single look took no time."""
     beat = last or first
     if beat is None:
         raise ValueError("An agent without any look at it cannot be judged.")
-    status, word = _beat_verdict(first, last, waited)
+    status, word = _beat_verdict(first, last, waited) if waited else _one_look(beat)
+    vanished = not (last and last.alive) and is_vanished(beat.host, health.scope.hosts)
+    if vanished:
+        word += f". No host of the inventory is called {beat.host}: if it is gone for good, remove this record"
     health.record(
         check,
         beat.label,
         status,
         f"{beat.label} {word}.",
         host=beat.host,
-        expected="alive, with a report newer than this check",
+        expected="alive, with a report newer than this check" if waited else "alive",
         found={"alive": bool(last and last.alive), "last_report": beat.stamp},
-        evidence={"binary": beat.binary, "waited_s": round(waited, 1)},
+        evidence={"binary": beat.binary, "waited_s": round(waited, 1), **({"vanished": True} if vanished else {})},
     )
+
+
+def is_vanished(host: str, hosts: frozenset[str]) -> bool:
+    """Whether none of the known hosts is this one; ``storage1@ceph`` is a backend of storage1, domains do not count."""
+    short = {name.partition(".")[0] for name in hosts}
+    return bool(short) and host.partition("@")[0].partition(".")[0] not in short
+
+
+def _one_look(beat: Beat) -> tuple[Status, str]:
+    if beat.alive:
+        return Status.PASS, f"is called alive, with its last report at {beat.stamp}; a new one was not waited for"
+    if not beat.enabled:
+        return Status.SKIP, "is switched off by an operator, so it need not report"
+    return Status.FAIL, f"is dead: its last report is of {beat.stamp or 'never'}"
 
 
 def _beat_verdict(first: Beat | None, last: Beat | None, waited: float) -> tuple[Status, str]:
@@ -221,9 +356,17 @@ def _beat_verdict(first: Beat | None, last: Beat | None, waited: float) -> tuple
     )
 
 
+def _look_for_doubles(health: Health, found: Sequence[Beat]) -> None:
+    """Record agents that are listed more than once: work is given to a ghost then."""
+    for (kind, host), times in Counter((beat.type, beat.host) for beat in found).items():
+        if times > 1:
+            message = f"{kind} on {host} is listed {times} times; all but one are left over from another life of it."
+            health.record("agent_unique", f"{kind} on {host}", Status.FAIL, message, host=host, expected=1, found=times)
+
+
 def _look_for_expected(health: Health, check: str, there: set[tuple[str, str]]) -> None:
     """Record the agents that were expected and are not there at all."""
-    for agent in health.expected_agents:
+    for agent in health.scope.expected_agents:
         binary, host = str(agent.get("binary", "")), str(agent.get("host", ""))
         if binary.startswith(health.service.components.prefixes) and (binary, host) not in there:
             label = f"{agent.get('agent_type') or binary} on {host}"

@@ -158,6 +158,10 @@ class Workshop:
     journal: Journal
     options: Options
     phase: str = ""
+    validator: str = VALIDATOR
+    # For what goes deep: an administrator, who only looks, and the hosts of each zone that a server can start on.
+    admin: Cloud | None = None
+    computes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     outcomes: list[Outcome] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     changed: bool = False
@@ -213,6 +217,10 @@ class Sample:
 
     def exercises(self) -> Checks:
         """Return what users do with their old resources after an upgrade; each leaves things as they were."""
+        return {}
+
+    def cycles(self) -> Checks:
+        """Return what a user does with nothing but what he makes for it: make, use, remove."""
         return {}
 
     def remove(self) -> None:
@@ -438,6 +446,15 @@ class Sample:
                 self.shop.journal.write("deleted", item)
         return gone
 
+    def clear(self) -> None:
+        """Delete what a cycle or an exercise that was cut short has left behind, as far as that can be done at once."""
+        passing = (self.name("cycle-"), self.name("exercise"))
+        for kind in reversed(self.kinds()):
+            for item in self.shop.journal.items(self.service.name):
+                if item.type == kind.type and item.id and item.name.startswith(passing):
+                    with suppress(CloudError):
+                        self.drop(kind, item)
+
     def drop(self, kind: Kind, item: Item, api: Api | None = None) -> None:
         """Delete one resource and journal it."""
         kind.delete(api or self.api, item.id)
@@ -473,7 +490,7 @@ class Sample:
     def record(self, check: str, found: Finding) -> None:
         """Add the outcome of a check."""
         outcome = Outcome(
-            validator=VALIDATOR,
+            validator=self.shop.validator,
             check=check,
             service=self.service.name,
             subject=found.subject,

@@ -66,6 +66,32 @@ class Components:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Schema:
+    """One database: which option says where it is, and the folder of its migrations in the service's packages."""
+
+    name: str
+    section: str
+    migrations: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Upkeep:
+    """How a service looks after itself: its configuration files, its databases, and commands of its own.
+
+    ``status`` is the command with the upgrade check. ``pending`` says without changing anything which step of the
+    database is missing; its exit codes stand in ``steps``. ``migrate`` is the only way to learn whether data still wait
+    for their migration, and migrates some of them.
+    """
+
+    configuration: tuple[str, ...] = ()
+    schemas: tuple[Schema, ...] = ()
+    status: str = ""
+    pending: tuple[str, ...] = ()
+    steps: Mapping[int, str] = field(default_factory=dict)
+    migrate: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Service:
     """All that the collection knows of one service; adding a service is one such file and its line in the registry.
 
@@ -86,6 +112,7 @@ class Service:
     belongings: tuple[tuple[str, str], ...] = ()
     look: Callable[[Look], dict[str, Any]] | None = None
     offline: Callable[[Offline], None] | None = None
+    upkeep: Upkeep = field(default_factory=Upkeep)
 
     def api(self, cloud: Cloud) -> Api:
         """Return the service's API in a cloud; CloudError when the catalogue lacks it."""
@@ -125,6 +152,12 @@ class Service:
                 for operation in self._possible(url)
             ),
         ]
+
+    def question(self, url: str, project_id: str) -> tuple[str, str] | None:
+        """Return what a user may ask at a catalogue URL, and what the answer contains; None when there is nothing."""
+        for first in self._possible(url)[:1]:
+            return self._operation_url(url, first).replace("{project_id}", project_id), first.body
+        return None
 
     def _possible(self, url: str) -> list[Operation]:
         """Return the operations that can be asked for at a catalogue URL: some need to know its project's part."""

@@ -42,7 +42,9 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Components,
     Operation,
     Probe,
+    Schema,
     Service,
+    Upkeep,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._witness import (
     OFFSET,
@@ -53,6 +55,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.glance import SIZE
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import SERVICE as NOVA
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import NovaSample
 
 MOST_TYPES = 4
 _NO_TYPE = "__DEFAULT__"  # Cinder's own, which an operator may have left beside his
@@ -256,6 +259,23 @@ class CinderSample(Sample):
             "restore_snapshot": self._restore,
             "new_volumes": self._new_volumes,
         }
+
+    def cycles(self) -> Checks:
+        """Return what needs nothing else: a volume of each type; deeper, one that a new server gets and gives back."""
+        return {"volume": self._new_volumes, **({"attach": self._cycle_attach} if self.shop.computes else {})}
+
+    def _cycle_attach(self) -> Finding:
+        volume = self._begin("cycle-volume", {})
+        try:
+            self._await(volume.id, "available")
+            with NovaSample(NOVA, self.shop).server_for_a_while("attach") as server:
+                path = f"/servers/{server.id}/os-volume_attachments"
+                NOVA.api(self.cloud).post(path, {"volumeAttachment": {"volumeId": volume.id}})
+                self._await(volume.id, "in-use")
+                self._detach(volume.id)
+        finally:
+            self._discard(volume)
+        return finding("new volume", True, "A new server got a new volume, and gave it back.")
 
     def _replug(self) -> Finding:
         """Take the volume from the server and give it back; what was written on it must be there."""
@@ -463,6 +483,12 @@ SERVICE = Service(
         ),
     ),
     headers={"OpenStack-API-Version": "volume 3.59"},
+    upkeep=Upkeep(
+        configuration=("/etc/cinder/cinder.conf",),
+        schemas=(Schema(name="cinder", section="database", migrations="cinder/db/migrations/versions"),),
+        status="cinder-status",
+        migrate=("cinder-manage", "db", "online_data_migrations", "--max_count", "1"),
+    ),
     health=health,
     sample=CinderSample,
     belongings=(

@@ -33,7 +33,9 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Components,
     Operation,
     Probe,
+    Schema,
     Service,
+    Upkeep,
 )
 
 SIZE = 512 * 1024  # bytes of the sample image: enough for several chunks, quick to move
@@ -219,6 +221,10 @@ class GlanceSample(Sample):
         """Return what users do: upload a new image, change an old one, let a deactivated one be used again."""
         return {"new_image": self._new_image, "update_image": self._update, "reactivate_image": self._reactivate}
 
+    def cycles(self) -> Checks:
+        """Return what needs nothing else: upload and download with a checksum."""
+        return {"image": self._new_image}
+
     def _new_image(self) -> Finding:
         item = self._begin("exercise", {})
         self.note(item, sha256=self._upload(item.id))
@@ -307,6 +313,15 @@ SERVICE = Service(
             "glance-replicator",
             "glance-rootwrap",
         ),
+    ),
+    upkeep=Upkeep(
+        configuration=("/etc/glance/glance-api.conf",),
+        schemas=(
+            Schema(name="glance", section="database", migrations="glance/db/sqlalchemy/alembic_migrations/versions"),
+        ),
+        status="glance-status",
+        pending=("glance-manage", "db", "check"),
+        steps={3: "glance-manage db expand", 4: "glance-manage db migrate", 5: "glance-manage db contract"},
     ),
     health=health,
     sample=GlanceSample,

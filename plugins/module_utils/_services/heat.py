@@ -35,7 +35,9 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Components,
     Operation,
     Probe,
+    Schema,
     Service,
+    Upkeep,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.cinder import SERVICE as CINDER
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
@@ -337,6 +339,10 @@ class HeatSample(Sample):
             "new_stack": self._new_stack,
         }
 
+    def cycles(self) -> Checks:
+        """Return what needs nothing else: a stack."""
+        return {"stack": self._new_stack}
+
     def _update_nothing(self) -> Finding:
         """An update with the same template replaces nothing."""
         item = self.made("stack")
@@ -438,6 +444,11 @@ SERVICE = Service(
         },
         prefixes=("heat-",),
         tools=("heat-manage", "heat-status", "heat-db-setup", "heat-keystone-setup-domain"),
+    ),
+    upkeep=Upkeep(
+        configuration=("/etc/heat/heat.conf",),
+        schemas=(Schema(name="heat", section="database", migrations="heat/db/migrations/versions"),),
+        status="heat-status",
     ),
     health=health,
     sample=HeatSample,

@@ -49,7 +49,9 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Components,
     Operation,
     Probe,
+    Schema,
     Service,
+    Upkeep,
 )
 
 APPLICATION_CLOUD = "upgrade_test_application"
@@ -72,6 +74,44 @@ def health(health: Health) -> None:
     message = "Keystone authenticates and validates the token that it gave out."
     wrong = "Keystone validates the token, but for another user."
     health.record("token_validates", "token", Status.PASS if same else Status.FAIL, message if same else wrong)
+    _look_at_registered(health)
+
+
+def _look_at_registered(health: Health) -> None:
+    """See that each registered endpoint is in the catalogue: one whose URL cannot be filled in is left out silently."""
+    services = health.ask("endpoints_in_catalogue", "registered services", "/services")
+    endpoints = health.ask("endpoints_in_catalogue", "registered endpoints", "/endpoints") if services else None
+    if services is None or endpoints is None:
+        return
+    missing = left_out(services["services"], endpoints["endpoints"], health.cloud.catalog)
+    words = "; ".join(f"{one['interface']} {one['type']} in region {one['region']} ({one['url']})" for one in missing)
+    message = f"Left out of the catalogue, though registered: {words}."
+    status = Status.PASS
+    if missing:
+        # Without a place to fill in, it may be left out on purpose, by a filter for the project.
+        status = Status.FAIL if any("(" in one["url"] for one in missing) else Status.UNKNOWN
+    good = f"All {len(endpoints['endpoints'])} registered endpoints that are enabled are in the catalogue."
+    health.record("endpoints_in_catalogue", "registered endpoints", status, message if missing else good, found=missing)
+
+
+def left_out(
+    services: Sequence[Mapping[str, Any]],
+    endpoints: Sequence[Mapping[str, Any]],
+    catalogue: Sequence[Mapping[str, Any]],
+) -> list[dict[str, str]]:
+    """Return the endpoints that are registered and enabled and not in a catalogue."""
+    types = {one["id"]: one["type"] for one in services if one.get("enabled", True)}
+    there = {point["id"] for entry in catalogue for point in entry["endpoints"] if "id" in point}
+    return [
+        {
+            "type": str(types[one["service_id"]]),
+            "interface": str(one["interface"]),
+            "region": str(one.get("region_id") or one.get("region") or ""),
+            "url": str(one["url"]),
+        }
+        for one in endpoints
+        if one.get("enabled", True) and one["service_id"] in types and one["id"] not in there
+    ]
 
 
 class KeystoneSample(Sample):
@@ -328,6 +368,10 @@ class KeystoneSample(Sample):
         """Return what a user does: a new credential, used and deleted."""
         return {"new_credential": self._new_application}
 
+    def cycles(self) -> Checks:
+        """Return what needs nothing else: the same."""
+        return {"credential": self._new_application}
+
     def _new_application(self) -> Finding:
         secret = secrets.token_urlsafe(32)
         item = self.ensure(self.applications, "exercise", {"secret": secret})
@@ -443,6 +487,11 @@ SERVICE = Service(
         },
         prefixes=("keystone-",),
         tools=("keystone-manage", "keystone-status"),
+    ),
+    upkeep=Upkeep(
+        configuration=("/etc/keystone/keystone.conf",),
+        schemas=(Schema(name="keystone", section="database", migrations="keystone/common/sql/migrations/versions"),),
+        status="keystone-status",
     ),
     health=health,
     sample=KeystoneSample,

@@ -9,8 +9,8 @@ Note that this module util is PRIVATE to the collection. It can have breaking ch
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -44,7 +44,9 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Components,
     Operation,
     Probe,
+    Schema,
     Service,
+    Upkeep,
 )
 
 CIDR = "10.213.77.0/24"  # of the sample network; private to it, as the router translates addresses
@@ -91,7 +93,7 @@ def health(health: Health) -> None:
     beats = health.ask("agents", "agents", "/agents")
     if beats is None:
         return
-    if not beats["agents"] and not health.expected_agents:
+    if not beats["agents"] and not health.scope.expected_agents:
         health.record("agents", "agents", Status.SKIP, "Neutron has no agents.")
         return
     watch_beats(health, "agent_reports", lambda: read_agents(health))
@@ -358,6 +360,43 @@ class NeutronSample(Sample):
         """Return what users do: a new network behind the old router."""
         return {"new_network": self._new_network}
 
+    def cycles(self) -> Checks:
+        """Return what needs nothing else: a network with DHCP and a port."""
+        return {"network": self._cycle_network}
+
+    def _cycle_network(self) -> Finding:
+        """A new network gets its DHCP, where agents serve it, and a port; all of it goes again."""
+        with self.network_for_a_while("network") as network:
+            port = self.ensure(self.ports, "cycle-port", {"network_id": network.id})
+            try:
+                by_agents = "dhcp_agent_scheduler" in self.extensions
+                served = not by_agents or becomes_true(lambda: self._has_dhcp(network.id), 60)
+            finally:
+                self.drop(self.ports, port)
+        word = "and its DHCP" if by_agents else "and a port"
+        message = f"A new network was made with its subnet {word}, and deleted."
+        if not served:
+            message = "A new network was made, and within 60 s no agent served it with DHCP."
+        return finding("new network", served, message)
+
+    def _has_dhcp(self, network: str) -> bool:
+        ports = self.api.get("/ports", network_id=network, device_owner="network:dhcp")["ports"]
+        return any(port["status"] == "ACTIVE" for port in ports)
+
+    @contextmanager
+    def network_for_a_while(self, suffix: str) -> Iterator[Item]:
+        """Give a network with a subnet, and delete both."""
+        network = self.ensure(self.networks, f"cycle-{suffix}", {})
+        try:
+            body = {"network_id": network.id, "ip_version": 4, "cidr": EXERCISE_CIDR}
+            subnet = self.ensure(self.subnets, f"cycle-{suffix}-subnet", body)
+            try:
+                yield network
+            finally:
+                self.drop(self.subnets, subnet)
+        finally:
+            self.drop(self.networks, network)
+
     def _new_network(self) -> Finding:
         """A new network and subnet, an active interface of the old router on it, and all of it away again."""
         router = self.made("router")
@@ -580,6 +619,13 @@ SERVICE = Service(
             # Kept running on purpose while its agent is upgraded, as ending it would move a router.
             "neutron-keepalived-state-change",
         ),
+    ),
+    upkeep=Upkeep(
+        configuration=("/etc/neutron/neutron.conf", "/etc/neutron/plugins/ml2/ml2_conf.ini"),
+        schemas=(
+            Schema(name="neutron", section="database", migrations="neutron/db/migration/alembic_migrations/versions"),
+        ),
+        status="neutron-status",
     ),
     health=health,
     sample=NeutronSample,

@@ -11,8 +11,8 @@ from __future__ import annotations
 import base64
 import os
 import time as clock
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,9 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Components,
     Operation,
     Probe,
+    Schema,
     Service,
+    Upkeep,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._witness import (
     Beat,
@@ -125,6 +127,7 @@ _FIELDS = [
 ]
 WITNESS = "/beat"  # the page of the witness in the guest
 _HINTS = "os:scheduler_hints"
+MOST_APART = 10  # members that a group of servers may have, unless an operator allows more
 _RULE_PATIENCE = 30  # seconds in which a new rule has to take effect
 _HTTP_PATIENCE = 30  # seconds in which a guest that answers pings has to answer HTTP, if it ever will
 
@@ -244,7 +247,7 @@ class NovaSample(Sample):
             "flavorRef": self._flavor(),
             "availability_zone": self.options.availability_zone,
             "user_data": self._user_data(),
-            "key_name": self.made("keypair").id,
+            "key_name": key.id if (key := self.item("keypair")) else None,
             "description": "Made by openstack.upgrade_test.",
             "metadata": {RUN_FIELD: self.shop.journal.run.run_id},
             "tags": [self.shop.owner.tag],
@@ -403,6 +406,92 @@ class NovaSample(Sample):
             "new_servers": self._new_servers,
         }
 
+    def cycles(self) -> Checks:
+        """Return what needs nothing else: a server; deeper, one on each host."""
+        return {"server": self._cycle_server, **({"servers": self._cycle_hosts} if self.shop.computes else {})}
+
+    def _cycle_server(self) -> Finding:
+        begin = clock.monotonic()
+        with self.server_for_a_while("server"):
+            took = round(clock.monotonic() - begin, 1)
+        return finding("new server", True, f"A new server started within {took} s.", evidence={"seconds": took})
+
+    @contextmanager
+    def server_for_a_while(self, suffix: str) -> Iterator[Item]:
+        """Give a server that runs, and delete it."""
+        with self._some_network(suffix) as network:
+            server = self._boot(f"cycle-{suffix}", {"networks": [{"uuid": network}]})
+            try:
+                self._await(server.id, "ACTIVE")
+                yield server
+            finally:
+                self._discard(server)
+
+    @contextmanager
+    def _some_network(self, suffix: str) -> Iterator[str]:
+        """Give the network of the run, or one that lasts no longer than it is needed."""
+        known = self.shop.journal.find("neutron", self.name("network"))
+        if known and known.facts:
+            yield known.id
+        else:
+            with self.network.network_for_a_while(suffix) as network:
+                yield network.id
+
+    def _discard(self, *servers: Item) -> None:
+        for server in servers:
+            self.drop(self.servers, server)
+        self.vanish(self.servers, [server.id for server in servers])
+
+    def _cycle_hosts(self) -> Finding:
+        """Start as many servers as there are hosts, of which no two may share one: so each host gets one.
+
+        A user may not choose a host, but he may keep his servers apart. One after the other, since two schedulers could
+        choose the same host at once.
+        """
+        wanted = {zone: list(hosts) for zone, hosts in self.shop.computes.items()}
+        hosts = {host for those in wanted.values() for host in those}
+        if len(hosts) > MOST_APART:
+            return unseen(
+                "new servers", f"There are {len(hosts)} hosts, and a user keeps at most {MOST_APART} servers apart."
+            )
+        group = self.ensure(self.groups, "cycle-group", {"policy": "anti-affinity"})
+        reached, troubles = dict[str, str](), list[str]()
+        try:
+            with self._some_network("hosts") as network:
+                self._reach_hosts(wanted, group, network, reached, troubles)
+        finally:
+            self.drop(self.groups, group)
+        return judge_reached(hosts, reached, troubles)
+
+    def _reach_hosts(
+        self,
+        wanted: Mapping[str, Sequence[str]],
+        group: Item,
+        network: str,
+        reached: dict[str, str],
+        troubles: list[str],
+    ) -> None:
+        """Start the servers, and note which host each came to and what went wrong."""
+        servers: list[Item] = []
+        more = {"networks": [{"uuid": network}], _HINTS: {"group": group.id}}
+        try:
+            for zone, hosts in wanted.items():
+                for number in range(len(hosts)):
+                    server = self._boot(f"cycle-{zone}-{number}", {**more, "availability_zone": zone})
+                    servers.append(server)
+                    try:
+                        self._await(server.id, "ACTIVE")
+                        reached[self._host_of(server.id)] = server.id
+                    except SampleError as problem:
+                        troubles.append(str(problem))
+        finally:
+            self._discard(*servers)
+
+    def _host_of(self, id_: str) -> str:
+        """Return the host of a server, which only an administrator is told."""
+        cloud = self.shop.admin or self.cloud
+        return str(self.servers.get(self.service.api(cloud), id_).get("OS-EXT-SRV-ATTR:host") or "")
+
     def _reboot(self) -> Finding:
         """Wake the paused server, reboot it, and pause it again."""
         item = self.made("paused-server")
@@ -485,6 +574,20 @@ def offline(case: Offline) -> None:
         found = case.stays("domains", server.id, what, fields, movable=True)
         case.record(f"{case.check_of(server)}_process", found)
     case.examine(reach_checks(case.named("server"), case.boot_id_path))
+
+
+def judge_reached(hosts: set[str], reached: Mapping[str, str], troubles: Sequence[str]) -> Finding:
+    """Say whether a new server started on each host, and on which it did not."""
+    missing = sorted(hosts - reached.keys())
+    evidence = {"servers": dict(reached), "troubles": list(troubles)}
+    if not missing:
+        message = f"A new server started on each of {len(hosts)} hosts: {', '.join(sorted(hosts))}."
+        return finding("new servers", True, message, evidence=evidence)
+    message = f"No new server started on {', '.join(missing)}."
+    if not troubles:
+        return unseen("new servers", f"{message} None was sent there.", evidence=evidence)
+    more = {"expected": sorted(hosts), "found": sorted(reached), "evidence": evidence}
+    return finding("new servers", False, f"{message} {troubles[0]}", **more)
 
 
 def read_boot_id(address: str, path: str | None) -> str | None:
@@ -634,6 +737,15 @@ SERVICE = Service(
         tools=("nova-manage", "nova-status", "nova-policy", "nova-rootwrap", "nova-rootwrap-daemon"),
     ),
     headers={"OpenStack-API-Version": "compute 2.90"},
+    upkeep=Upkeep(
+        configuration=("/etc/nova/nova.conf",),
+        schemas=(
+            Schema(name="nova_api", section="api_database", migrations="nova/db/api/migrations/versions"),
+            Schema(name="nova", section="database", migrations="nova/db/main/migrations/versions"),
+        ),
+        status="nova-status",
+        migrate=("nova-manage", "db", "online_data_migrations", "--max-count", "1"),
+    ),
     health=health,
     sample=NovaSample,
     look=look,

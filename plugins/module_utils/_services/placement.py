@@ -13,7 +13,9 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
     Probe,
+    Schema,
     Service,
+    Upkeep,
 )
 
 
@@ -48,5 +50,15 @@ SERVICE = Service(
         tools=("placement-manage", "placement-status"),
     ),
     headers={"OpenStack-API-Version": "placement 1.39"},
+    upkeep=Upkeep(
+        configuration=("/etc/placement/placement.conf",),
+        schemas=(
+            Schema(
+                name="placement", section="placement_database", migrations="placement/db/sqlalchemy/alembic/versions"
+            ),
+        ),
+        status="placement-status",
+        migrate=("placement-manage", "db", "online_data_migrations", "--max-count", "1"),
+    ),
     health=health,
 )

@@ -404,17 +404,31 @@ class SwiftSample(Sample):
         """Return what users do: write, read, copy and delete a new object."""
         return {"new_object": self._new_object}
 
+    def cycles(self) -> Checks:
+        """Return what needs nothing else: a container with an object."""
+        return {"object": self._cycle_object}
+
+    def _cycle_object(self) -> Finding:
+        container = self.ensure(self.containers, "cycle-container", {})
+        try:
+            return self._write_and_read(container)
+        finally:
+            self.drop(self.containers, container)
+
     def _new_object(self) -> Finding:
-        content, path = os.urandom(1000), f"{account(self.cloud)}/{self.made('container').id}"
+        return self._write_and_read(self.made("container"))
+
+    def _write_and_read(self, container: Item) -> Finding:
+        content, path = os.urandom(1000), f"{account(self.cloud)}/{container.id}"
         self.api.request("PUT", f"{path}/exercise", data=content)
-        source = {"X-Copy-From": f"{self.made('container').id}/exercise"}
+        source = {"X-Copy-From": f"{container.id}/exercise"}
         self.api.request("PUT", f"{path}/exercise-copy", headers=source)
         found = self.api.request("GET", f"{path}/exercise-copy").content
         for name in ("exercise", "exercise-copy"):
             self.api.delete(f"{path}/{name}")
         good = found == content
         word = "is what was stored" if good else "is something else"
-        return finding(self.name("container"), good, f"A new object was stored and copied, and its copy {word}.")
+        return finding(container.name, good, f"A new object was stored and copied, and its copy {word}.")
 
     def remove(self) -> None:
         """Delete the containers with all that is in them; first nobody is let in any more who would add to it."""

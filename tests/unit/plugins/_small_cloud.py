@@ -31,8 +31,12 @@ class SmallCloud:
         self.swallow: set[str] = set()  # "POST /path": done, but the connection is cut instead of an answer
         self.cuts: Counter[str] = Counter()  # "GET /path": how often the connection is closed instead of an answer
         self.types = dict(TYPES)
+        self.extra: list[tuple[str, str, str, str]] = []  # endpoints beside the usual: type, interface, region, URL
+        self.documents: dict[str, Any] = {}  # "GET /path": the body to answer with
+        self.roles = ["member"]
         self.project_name = "project"
         self.port = 0
+        self.domain_name = "Default"
 
     @property
     def url(self) -> str:
@@ -49,10 +53,16 @@ class SmallCloud:
             }
             for type_, path in self.types.items()
         ]
+        for entry in catalog:
+            entry["endpoints"] += [
+                {"interface": interface, "region_id": region, "region": region, "url": url}
+                for type_, interface, region, url in self.extra
+                if type_ == entry["type"]
+            ]
         return {
             "user": {"id": "u", "name": "user", "domain": {"id": "default"}},
             "project": {"id": "p", "name": self.project_name, "domain": {"id": "default"}},
-            "roles": [{"id": "r", "name": "member"}],
+            "roles": [{"id": name, "name": name} for name in self.roles],
             "expires_at": "2999-01-01T00:00:00.000000Z",
             "issued_at": "2026-01-01T00:00:00.000000Z",
             "methods": ["password"],
@@ -83,6 +93,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         elif asked in self.cloud.statuses:
             self.answer(self.cloud.statuses[asked], {"error": {"message": "planted by the test"}})
+        elif asked in self.cloud.documents:
+            self.answer(200, self.cloud.documents[asked])
         elif asked == "POST /v3/auth/tokens":
             self.authenticate(body)
         else:
@@ -91,7 +103,10 @@ class _Handler(BaseHTTPRequestHandler):
     def authenticate(self, body: Any) -> None:
         given = body["auth"]["identity"]["password"]["user"]["password"]
         if given == PASSWORD:
-            self.answer(201, {"token": self.cloud.token()}, {"X-Subject-Token": uuid.uuid4().hex})
+            token = self.cloud.token()
+            for whose in ("user", "project"):
+                token[whose]["domain"]["name"] = self.cloud.domain_name
+            self.answer(201, {"token": token}, {"X-Subject-Token": uuid.uuid4().hex})
         else:
             self.answer(401, {"error": {"message": "The request you have made requires authentication."}})
 

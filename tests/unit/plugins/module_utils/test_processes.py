@@ -4,11 +4,18 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._processes import Process, names_of
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._processes import (
+    Process,
+    command_of,
+    names_of,
+    processes,
+)
 
 
 @pytest.mark.parametrize("title", ["nova-scheduler:", "nova-scheduler"])
@@ -19,3 +26,30 @@ def test_a_retitled_process_keeps_its_name(tmp_path: Path, title: str) -> None:
     process = Process(pid=7, parent=1, ticks=1, started=0.0, name=title, command=(title, "master", "process"))
 
     assert names_of(process, tmp_path) == ["nova-scheduler"]
+
+
+def test_a_process_began_when_it_was_started() -> None:
+    """The kernel counts from the start of the machine; the time that this makes is that of the clock."""
+    before = time.time()
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        after = time.time()
+        found = next(one for one in processes() if one.pid == process.pid)
+
+        assert before - 0.1 <= found.started <= after + 0.1
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    "title",
+    ["nova-scheduler: master process [{}]", "swift-proxy-server: worker ({})"],
+)
+def test_a_command_is_read_out_of_a_title(tmp_path: Path, title: str) -> None:
+    """Some processes put their own command line into the title that they give themselves."""
+    command = "/opt/nova/bin/nova-scheduler --config-file /etc/nova/nova.conf"
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7" / "cmdline").write_bytes(title.format(command).encode() + b"\0\0")
+
+    assert command_of(7, tmp_path) == tuple(command.split())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -33,9 +34,10 @@ MODULES = (
     "persistent_resource",
     "release_version",
     "resource_evidence",
+    "health_evidence",
     "system_health",
 )
-CONNECTED = tuple(name for name in MODULES if name not in ("release_version", "resource_evidence"))
+CONNECTED = tuple(name for name in MODULES if name not in ("release_version", "resource_evidence", "health_evidence"))
 
 
 def module(name: str) -> ModuleType:
@@ -61,13 +63,14 @@ def small() -> Iterator[SmallCloud]:
 def documented(name: str) -> dict[str, Any]:
     """Return the options of a module as its documentation has them, those of its fragments included."""
     document = yaml.safe_load(module(name).DOCUMENTATION)
-    options = dict(document["options"])
+    options: dict[str, Any] = {}
     for fragment in document["extends_documentation_fragment"]:
         part = fragment.removeprefix("openstack.upgrade_test.")
         kind = cloud_fragment if part == "cloud" else attributes
         text = getattr(kind.ModuleDocFragment, (part.partition(".")[2] or "documentation").upper())
         options |= yaml.safe_load(text)["options"]
-    return options
+    # A module's own words go before those of a fragment, one by one.
+    return options | {name: options.get(name, {}) | own for name, own in document["options"].items()}
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -180,3 +183,110 @@ def test_an_observer_that_cannot_start_leaves_its_reason(tmp_path: Path, capsys:
     (tmp_path / "file").touch()
 
     assert "directory: " in run(capsys, "release_version", directory=str(tmp_path / "file"))["msg"]
+
+
+def test_system_health_remembers_before_and_expects_after(
+    small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An agent that was there before the upgrade and is not there after it fails; before it, nothing was expected."""
+    agent = {
+        "agent_type": "L3 agent",
+        "binary": "neutron-l3-agent",
+        "host": "net1",
+        "alive": True,
+        "admin_state_up": True,
+    }
+    small.documents["GET /v2.0/agents"] = {"agents": [agent]}
+    run_dir = RunDirectory.create(tmp_path / "runs")
+    options = {"cloud": "small", "clouds_yaml": clouds_yaml(tmp_path, f"{small.url}/v3"), "services": ["neutron"]}
+    options |= {"run_dir": str(run_dir.path), "depth": "quick", "collect": True}
+    before = run(capsys, "system_health", phase="before", **options)
+    small.documents["GET /v2.0/agents"] = {"agents": [{**agent, "host": "net2"}]}
+    after = run(capsys, "system_health", phase="after", **options)
+
+    assert not any("was expected" in one["message"] for one in before["outcomes"])
+    missing = [one["host"] for one in after["outcomes"] if "was expected" in one["message"]]
+    assert missing == ["net1"]
+
+
+@pytest.mark.parametrize("depth", ["quick", "normal", "deep"])
+def test_without_hosts_and_users_nothing_fails(
+    depth: str, small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With clouds.yaml only, all that needs a host says that there is no access to one, and the task succeeds."""
+    small.documents |= {
+        "GET /": {"versions": [{"id": "v2.0", "status": "CURRENT"}]},
+        "GET /v2.0/networks": {"networks": []},
+        "GET /v2.0/agents": {"agents": []},
+    }
+    options = {"cloud": "small", "clouds_yaml": clouds_yaml(tmp_path, f"{small.url}/v3"), "services": ["neutron"]}
+    result = run(capsys, "system_health", depth=depth, **options)
+    unknown = [one for one in result["outcomes"] if one["status"] == "unknown"]
+
+    assert "failed" not in result
+    assert {one["status"] for one in result["outcomes"]} <= {"pass", "skip", "unknown"}
+    without_user = [one for one in unknown if "ordinary user" in one["message"]]
+    assert all("no host access" in one["message"].lower() for one in unknown if one not in without_user)
+    assert bool(without_user) is (depth != "quick")
+
+
+def test_evidence_that_is_none_is_one_line(
+    small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is no evidence of a host is told with what it should be."""
+    options = {"cloud": "small", "clouds_yaml": clouds_yaml(tmp_path, f"{small.url}/v3"), "evidence": [{"a": 1}]}
+
+    assert run(capsys, "system_health", **options)["msg"].startswith(
+        "evidence: has to be what health_evidence returned"
+    )
+
+
+def test_a_glance_ends_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing runs the module says so and fails not; the controller's time comes back."""
+    for name in ("stat", "self"):  # a host of the test's own: what runs on this machine is left alone
+        (tmp_path / name).symlink_to(f"/proc/{name}")
+    glance = module("health_evidence")
+    look = glance.gather
+    monkeypatch.setattr(glance, "gather", lambda wish: look(replace(wish, proc=tmp_path)))
+    result = run(capsys, "health_evidence", services=["heat"], sent=5.5)
+
+    assert "failed" not in result
+    assert (result["evidence"]["components"], result["evidence"]["problems"]) == ([], [])
+    assert result["evidence"]["sent"] == 5.5
+    assert result["evidence"]["began"] <= result["evidence"]["ended"]
+
+
+def test_releases_without_any_host(small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With clouds.yaml alone nothing fails, and what needs hosts is unknown for this reason."""
+    small.collections["versions"] = {"v2.1": {"id": "v2.1", "status": "CURRENT", "version": "2.103"}}
+    small.types = {"identity": "/v3", "compute": "/versions/v2.1"}
+    options = {"cloud": "small", "clouds_yaml": clouds_yaml(tmp_path, f"{small.url}/v3"), "services": ["nova"]}
+    result = run(capsys, "release_version", look_at="apis", release=["2026.1"], **options)
+    unseen = [one for one in result["outcomes"] if one["check"] == "release"]
+
+    assert "failed" not in result
+    assert [(one["status"], "no host access" in one["message"]) for one in unseen] == [("unknown", True)]
+    assert result["services"]["nova"]["verdict"] in ("consistent", "unknown")
+
+
+def test_apis_need_a_cloud_and_hosts_need_none(capsys: pytest.CaptureFixture[str]) -> None:
+    """A cloud that is named for all modules at once does not turn a look at a host into another one."""
+    asked = run(capsys, "release_version", look_at="apis")
+    host = run(capsys, "release_version", cloud="none", services=["nova"], databases=False, collect=True)
+
+    assert "cloud" in asked["msg"]
+    assert "processes" in host
+
+
+def test_an_api_of_another_release_than_the_processes(
+    small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the hosts have shown is taken in, and with it each service is told as a whole."""
+    options = {"cloud": "small", "clouds_yaml": clouds_yaml(tmp_path, f"{small.url}/v3"), "services": ["nova"]}
+    seen = [{"service": "nova", "component": "nova-api", "instance": "control1/nova-api", "release": "2025.1"}]
+    result = run(capsys, "release_version", look_at="apis", release=["2026.1"], processes=seen, **options)
+
+    assert result["services"]["nova"]["verdict"] == "refuted"
+    assert result["services"]["nova"]["releases"] == {"2025.1": ["control1/nova-api"]}

@@ -440,6 +440,29 @@ def test_instance_on_the_old_release_fails_that_service(run: made.Synthetic) -> 
     assert finding["subject"] == "glance-api on control2"
 
 
+def test_an_api_alone_proves_no_release(run: made.Synthetic) -> None:
+    """What an API offers can contradict the processes that were seen, and cannot stand in for them."""
+    check(run, "release_version", "unknown", check="release_api", service="glance")
+    assert results_of(judged(run), "glance")["U7"] == "PASS"
+    check(run, "release_version", "fail", check="release_api", service="glance")
+
+    assert results_of(judged(run), "glance")["U7"] == "FAIL"
+
+
+def test_pins_count_after_the_upgrade(run: made.Synthetic) -> None:
+    """What was pinned before is no matter; a service that knows no pins has none to leave."""
+    pins = {"check": "release_pins", "service": "nova"}
+    check(run, "release_version", "fail", **pins, phase="before")
+    assert results_of(judged(run), "nova")["R4"] == "NOT PROVEN"
+    check(run, "release_version", "pass", **pins)
+    check(run, "release_version", "skip", check="release_pins", service="glance")
+    results = judged(run)
+    assert (results_of(results, "nova")["R4"], results_of(results, "glance")["R4"]) == ("PASS", "N/A")
+    check(run, "release_version", "fail", **pins)
+
+    assert results_of(judged(run), "nova")["R4"] == "FAIL"
+
+
 def test_release_not_known_is_not_proven(run: made.Synthetic) -> None:
     """A process whose release could not be read is not on the new one."""
     check(run, "release_version", "unknown", service="glance")

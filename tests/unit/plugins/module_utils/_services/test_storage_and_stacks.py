@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Access, Cloud, connect
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._discovery import discover
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import examine
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import Scope, examine
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import present, recognise
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import current_version
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.heat import newest
@@ -75,7 +75,8 @@ def test_what_cannot_be_asked_for_is_left_out(small: SmallCloud, cloud: Cloud) -
 def test_a_choice_of_versions_is_an_answer(small: SmallCloud, cloud: Cloud) -> None:
     """300 is no failure of the request: what it holds decides."""
     small.statuses["GET /"] = 300
-    outcomes = examine(cloud, present(cloud, ["heat"]), phase="", agent_wait=0.1, expected_agents=[])
+    (examined,) = examine(cloud, present(cloud, ["heat"]), Scope(agent_wait=0.1))
+    outcomes = examined.outcomes
     (found,) = (one for one in outcomes if one.check == "endpoint_answers")
 
     assert found.status is Status.FAIL

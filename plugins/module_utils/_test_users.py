@@ -1,0 +1,52 @@
+# Copyright: the openstack.upgrade_test contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The test's users, in the forms that test programs of others want them.
+
+Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Access, Cloud, CloudError, connect
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import CLOUDS, RunDirectory
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import CLOUD, STRANGER
+
+
+def users(run: RunDirectory, api_timeout: int) -> list[Cloud]:
+    """Return the test's users, connected; CloudError when the run has none."""
+    path = run.path / CLOUDS
+    if not path.is_file():
+        raise CloudError(f"run_dir: {run.path} has no {CLOUDS}, so there is no user to test as: prepare the run first.")
+    return [connect(Access(cloud=name, clouds_yaml=str(path), api_timeout=api_timeout)) for name in (CLOUD, STRANGER)]
+
+
+def account(cloud: Cloud) -> dict[str, Any]:
+    """Return a user by names, as Tempest's file of accounts has him."""
+    return {
+        "username": cloud.user_name,
+        "password": str(cloud.region.config["auth"]["password"]),
+        "project_name": cloud.project_name,
+        "user_domain_name": cloud.user_domain_name,
+        "project_domain_name": cloud.project_domain_name,
+        "roles": cloud.roles,
+    }
+
+
+def entry(cloud: Cloud) -> dict[str, Any]:
+    """Return a user's entry of clouds.yaml by names, which is what python-tempestconf reads."""
+    auth = {key: value for key, value in account(cloud).items() if key != "roles"}
+    config = cloud.region.config
+    found: dict[str, Any] = {"auth": {"auth_url": cloud.auth_url, **auth}, "interface": cloud.interface}
+    found |= {"region_name": cloud.region_name} if cloud.region_name else {}
+    found |= {"cacert": config["cacert"]} if config.get("cacert") else {}
+    return found | ({} if config.get("verify", True) else {"verify": False})
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file that only its owner can read."""
+    path.touch(mode=0o600)
+    path.write_text(text, encoding="utf-8")
