@@ -71,16 +71,20 @@ def balancer(tmp_path: Path, listener: int) -> Iterator[int]:
         config.write_text(CONFIG.format(alive=listener, dead=dead.getsockname()[1], **places))
         argv = [HAPROXY, "-db", "-f", str(config)]
         running = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 30
-        while "control2" not in down(running.pid) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        yield running.pid
-        running.kill()
-        running.wait()
+        try:
+            deadline = time.monotonic() + 30
+            while "control2" not in down(running.pid) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            yield running.pid
+        finally:
+            running.kill()
+            running.wait()
 
 
 def down(pid: int) -> list[str]:
     """Return the servers that are down."""
+    if pid not in {one.pid for one in _processes.processes()}:
+        return []  # it has only just been started
     facts = look_at_balancer(process(pid), Inside(pid=pid))
     return [one["server"] for one in facts.get("servers", ()) if one["status"].startswith("DOWN")]
 
