@@ -14,7 +14,7 @@ import time as clock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Api, CloudError, MissingError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
@@ -60,6 +60,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Upkeep,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._witness import (
+    BEAT_LIMIT,
     Beat,
     Silence,
     from_facts,
@@ -74,6 +75,8 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.n
     port_facts,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
+
+Told = TypeVar("Told")
 
 # Actions on a server that stop it, restart it or replace it. Moving it while it runs is not among them.
 INTERRUPTING = frozenset(
@@ -598,6 +601,11 @@ def read_boot_id(address: str, path: str | None) -> str | None:
     return answer[1].strip() or None if answer and answer[0] == 200 else None
 
 
+def boot_id_now(server: Item, address: str, path: str | None) -> str | None:
+    """Return the boot id that the guest tells, once it is asked what it told before."""
+    return told(lambda: read_boot_id(address, path), bool) if path and server.facts.get("boot_id") else None
+
+
 def look_at_witness(address: str) -> Beat | None:
     """Return what the witness in the guest tells, or None when there is none."""
     answer = http_get(f"http://{address}{WITNESS}")
@@ -606,10 +614,37 @@ def look_at_witness(address: str) -> Beat | None:
 
 def first_beat(address: str) -> Beat | None:
     """Return the first beat of the witness, which may begin a moment later than the guest's web server."""
-    beat = look_at_witness(address)
-    if beat is None and becomes_true(lambda: look_at_witness(address) is not None, 5):
-        beat = look_at_witness(address)
-    return beat
+    return told(lambda: look_at_witness(address), lambda _beat: True)
+
+
+def latest_beat(server: Item, address: str) -> Beat | None:
+    """Return what the witness tells, as fresh as it can be had.
+
+    What it tells is as old as its last beat, and a busy host delays a beat: that must not pass for a guest that stood
+    still. The time in which a guest really stood still never comes back, however often one looks.
+    """
+    before = from_facts(server.facts.get("witness"))
+    if before is None:
+        return None
+    return told(
+        lambda: look_at_witness(address),
+        lambda beat: tell(before, beat).silence is not Silence.PAUSED,
+        timeout=BEAT_LIMIT,
+    )
+
+
+def told(look: Callable[[], Told | None], enough: Callable[[Told], bool], timeout: float = 5) -> Told | None:
+    """Look until there is an answer that is enough, and return the last one; None when nothing ever answered."""
+    answers: list[Told] = []
+
+    def asked() -> bool:
+        answer = look()
+        if answer is not None:
+            answers.append(answer)
+        return answer is not None and enough(answer)
+
+    becomes_true(asked, timeout)
+    return answers[-1] if answers else None
 
 
 def reach_checks(server: Item | None, boot_id_path: str | None) -> Checks:
@@ -625,8 +660,8 @@ def reach_checks(server: Item | None, boot_id_path: str | None) -> Checks:
         **checks,
         "server_http": lambda: _answers_http(server, address),
         "port_blocked": lambda: _is_blocked(server, address),
-        "boot_id_unchanged": lambda: _same_boot(server, read_boot_id(address, boot_id_path)),
-        "server_not_silent": lambda: judge_witness(server, look_at_witness(address)),
+        "boot_id_unchanged": lambda: _same_boot(server, boot_id_now(server, address, boot_id_path)),
+        "server_not_silent": lambda: judge_witness(server, latest_beat(server, address)),
     }
 
 

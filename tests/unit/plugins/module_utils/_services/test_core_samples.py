@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -16,7 +22,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome im
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._offline import Offline
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import Owner
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._witness import Beat
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._witness import Beat, Silence, tell
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.keystone import (
     blob_facts,
     catalogue_facts,
@@ -29,8 +35,11 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.n
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import SERVICE as NOVA
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import (
     judge_witness,
+    latest_beat,
+    look_at_witness,
     public_key,
     reach_checks,
+    told,
 )
 
 BEAT = Beat(seen=1000.0, boot_id="b", number=50, uptime=60.0, longest_gap=1.0)
@@ -75,6 +84,51 @@ def test_the_key_of_the_pair_is_a_real_one() -> None:
 def test_a_server_that_stood_still_fails(now: Beat | None, expected: Status) -> None:
     """A pause and a reboot fail; a witness that is silent proves nothing."""
     assert judge_witness(SERVER, now).status is expected
+
+
+@contextmanager
+def witness(beats: Iterable[Beat]) -> Iterator[str]:
+    """A web server that tells one beat after the other, the last again and again; its address."""
+    left = deque(beats)
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            beat = left.popleft() if len(left) > 1 else left[0]
+            uptime = beat.uptime + time.time() - beat.seen
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f"{beat.boot_id} {beat.number} {uptime:.2f} {beat.longest_gap:.2f}".encode())
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_late_beat_is_no_pause() -> None:
+    """A busy host delays beats; a guest is not said to have stood still before a fresh one was waited for."""
+    now = time.time()
+    server = replace(SERVER, facts={**SERVER.facts, "witness": replace(BEAT, seen=now - 100, uptime=100.0).as_facts()})
+    late, fresh = replace(BEAT, seen=now, uptime=195.0), replace(BEAT, seen=now, uptime=199.5)
+    with witness([late, late, fresh]) as address:
+        assert judge_witness(server, look_at_witness(address)).status is Status.FAIL
+        assert judge_witness(server, latest_beat(server, address)).status is Status.PASS
+
+
+def test_a_pause_stays_one_however_often_one_looks() -> None:
+    """What a guest lost never comes back, and the last look is what is judged."""
+    now = time.time()
+    before, stood = replace(BEAT, seen=now - 100, uptime=100.0), replace(BEAT, seen=now, uptime=195.0)
+    server = replace(SERVER, facts={**SERVER.facts, "witness": before.as_facts()})
+    with witness([stood]) as address:
+        beat = told(
+            lambda: look_at_witness(address), lambda one: tell(before, one).silence is not Silence.PAUSED, timeout=1
+        )
+
+    assert judge_witness(server, beat).status is Status.FAIL
 
 
 def test_without_a_witness_nothing_is_demanded() -> None:
