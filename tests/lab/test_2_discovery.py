@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import pytest
 import yaml
 from ansible_collections.openstack.upgrade_test.tests.lab._lab import SERVICES, Lab, Played
@@ -60,7 +62,7 @@ def test_the_instances_are_found_behind_the_load_balancer(lab: Lab) -> None:
 
     assert played.rc == 0
     assert "would not be watched" in plan(played)
-    assert sorted(found, key=str) == sorted(known, key=str)
+    assert sorted(found, key=itemgetter("service", "host")) == sorted(known, key=itemgetter("service", "host"))
 
 
 def test_a_cloud_of_somebody_else(lab: Lab) -> None:
