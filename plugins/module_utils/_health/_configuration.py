@@ -30,6 +30,43 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 
 GENERATOR = "oslo-config-generator"
+# Runs the generator in the interpreter of the service. A service lists the options of all its drivers, also of those
+# whose libraries nobody has installed; so that these do not end it, they get something empty.
+_GENERATE = """
+import runpy, sys, types
+from importlib.machinery import ModuleSpec
+
+def part(self, name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return type("Anything", (type,), {"__getattr__": part, "__call__": lambda self, *_, **__: self})(name, (), {})
+
+class Empty(types.ModuleType):
+    __path__ = []
+    __getattr__ = part
+
+class Finder:
+    missing = set()
+    def find_spec(self, name, path=None, target=None):
+        if any(name == one or name.startswith(one + ".") for one in self.missing):
+            return ModuleSpec(name, self, is_package=True)
+    def create_module(self, spec):
+        return Empty(spec.name)
+    def exec_module(self, module):
+        pass
+
+own, sys.argv = sys.argv[1], sys.argv[2:]
+sys.meta_path.append(Finder())
+while True:
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+        break
+    except ModuleNotFoundError as problem:
+        if not problem.name or problem.name.split(".")[0] in (own, "oslo_config") or problem.name in Finder.missing:
+            raise
+        Finder.missing.add(problem.name)
+"""
+_OF_TESTS = re.compile(r"(?:^\w+client|(?:^|[._])\w*tests)(?:[._]|$)")  # clients have some for their own tests only
 _SECTION = re.compile(r"^\[oslo\.config\.opts\]\s*$(?P<body>.*?)(?=^\[|\Z)", re.M | re.S)
 # Options that a plugin of keystoneauth, or a context of oslo.privsep, brings with it in whichever section names one: no
 # list has them all.
@@ -53,9 +90,13 @@ def namespaces_in(entry_points: str) -> list[str]:
 
 
 def choose_namespaces(service: str, there: Iterable[str], others: Iterable[str]) -> list[str]:
-    """Return the namespaces that belong to a service: its own and those of libraries, not those of other services."""
+    """Return the namespaces that belong to a service: its own and those of libraries, not those of other services.
+
+    Those of tests are left out: they need what is not installed, or read files of their own.
+    """
     foreign = {name for name in others if name != service}
-    return sorted(one for one in set(there) if re.split(r"[._]", one)[0] not in foreign)
+    mine = (one for one in set(there) if not _OF_TESTS.search(one))
+    return sorted(one for one in mine if re.split(r"[._]", one)[0] not in foreign)
 
 
 def compare(
@@ -136,7 +177,7 @@ def _generated(place: Place, namespaces: Sequence[str]) -> dict[str, Any]:
     if not place.has(GENERATOR):
         raise CommandError(f"there is no {GENERATOR} in {place.commands}")
     words = [word for name in namespaces for word in ("--namespace", name)]
-    argv = [f"{place.commands}/{GENERATOR}", *words, "--format", "json"]
+    argv = [place.python, "-c", _GENERATE, place.service, f"{place.commands}/{GENERATOR}", *words, "--format", "json"]
     done = place.inside.run(argv, environment={"PYTHONWARNINGS": "ignore"})
     try:
         return dict(json.loads(done.out))

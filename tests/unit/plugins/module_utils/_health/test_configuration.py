@@ -71,6 +71,14 @@ def test_options_of_other_services_do_not_count() -> None:
     ]
 
 
+def test_options_of_tests_do_not_count() -> None:
+    """They need what is not installed, or parse a command line that the service still has to add to."""
+    there = ["heat_integrationtests.common.config", "castellan.tests.functional.config", "manilaclient.config"]
+    mine = ["castellan.config", "heat.engine.clients.os.keystone.heat_keystoneclient"]
+
+    assert choose_namespaces("heat", [*there, *mine], ["heat", "nova"]) == mine
+
+
 def test_unknown_and_deprecated_options_are_told_apart() -> None:
     """What the code does not know, what it knows under another name only, and what it will lose."""
     options = [
@@ -158,3 +166,18 @@ def test_the_generator_of_the_service_is_asked(nova: Installed) -> None:
     assert judge_configuration(found).status is Status.FAIL
     assert "there is no oslo-config-generator" in judge_configuration(missing).message
     assert (judge_configuration(broken).status, "KeyError" in broken["problem"]) == (Status.UNKNOWN, True)
+
+
+def test_a_driver_whose_library_is_missing_hides_no_options(nova: Installed) -> None:
+    """A service imports all its drivers to list their options; what is missing of its own code is a fault."""
+    metadata = next(nova.packages.glob("*.dist-info"))
+    (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
+    nova.start("nova-conductor", "--config-file", str(nova.conf))
+    driver = "from absent import http\nfrom absent.tools import wraps\n@wraps(1)\nclass Driver(http.Base): pass\n"
+    nova.command("oslo-config-generator", f"{driver}print({json.dumps(SAMPLE)!r})\n")
+    (found,) = look_at_configuration(nova.place(), ["nova"])
+    nova.command("oslo-config-generator", "import nova.lost\n")
+    (lost,) = look_at_configuration(nova.place(), ["nova"])
+
+    assert judge_configuration(found).status is Status.PASS
+    assert "No module named 'nova'" in lost["problem"]
