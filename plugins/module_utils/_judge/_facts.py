@@ -32,6 +32,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._sec
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import (
     EVENTS,
     LAST_PHASE,
+    OPEN,
     OUTCOMES,
     RESOURCES,
     RunDirectory,
@@ -164,6 +165,11 @@ class Facts:
     spans: tuple[Span, ...] = ()
     unreadable: Mapping[str, int] = field(default_factory=dict)
     performance: tuple[Measured, ...] = ()
+
+    @property
+    def still_open(self) -> bool:
+        """Whether the run had not ended when it was read."""
+        return self.run.get("state") == OPEN
 
     @property
     def cold(self) -> bool:

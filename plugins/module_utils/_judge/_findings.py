@@ -25,7 +25,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._out
     is_planned,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import Policy
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._resources import left_behind
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._resources import alive
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import BAD, Outcome, Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._attribution import KEYSTONE, Cause
 
@@ -370,5 +370,5 @@ def _left(facts: Facts) -> list[dict[str, Any]]:
             "evidence": ("resources.jsonl",),
             "hint": f"{CLEANUP}{facts.run.get('run_id', '')}",
         }
-        for one in left_behind(facts.resources)
+        for one in ([] if facts.still_open else alive(facts.resources))
     ]
