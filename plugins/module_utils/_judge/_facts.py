@@ -213,6 +213,10 @@ class Facts:
         """Return what one observer saw of a service."""
         return [lane for lane in self.lanes if lane.observer == observer and lane.seen.target.service == service]
 
+    def published_of(self, service: str) -> list[Lane]:
+        """Return the lanes of the endpoint that users of a service have."""
+        return [lane for lane in self.lanes_of(service) if lane.published]
+
 
 def load(run: RunDirectory, reader: Reader | None = None) -> Facts:
     """Read a run directory; ``reader`` replaces the sampler's own reading of one observer's directory."""
