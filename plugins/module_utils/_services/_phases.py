@@ -28,9 +28,9 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Sample,
     Workshop,
     bad_status,
-    becomes_true,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import Service
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import look_until
 
 USAGE = "usage"
 PRESENT, VERIFIED, EXERCISED, ABSENT = "present", "verified", "exercised", "absent"
@@ -190,13 +190,8 @@ def _remove(sample: Sample) -> None:
     sample.remove()
     if any(one.service == sample.service.name and one.check == "removed" for one in sample.shop.outcomes):
         return  # it is known what is left, and that it counts
-    left: list[str] = []
-
-    def nothing_left() -> bool:
-        left[:] = sample.left()
-        return not left
-
-    if not becomes_true(nothing_left, PATIENCE, step=1):
+    left = look_until(sample.left, lambda found: not found, PATIENCE, step=1)
+    if left:
         message = f"Of the samples of {sample.service.name} are left: {', '.join(left)}."
         sample.record("removed", finding(sample.service.name, False, message, expected=[], found=left))
         return
@@ -207,14 +202,15 @@ def _see_usage_returned(sample: Sample) -> None:
     """See that the quotas count as at the beginning; where others work too, that they count what there is."""
     run, whole = sample.shop.journal.run, sample.shop.owner.whole_project
     baseline = run.read_json(f"{EVIDENCE}/{USAGE}-{sample.service.name}.json")
-    apart: dict[str, tuple[Any, Any]] = {}
-
-    def returned() -> bool:
-        apart.clear()
-        apart.update(differences(baseline if whole else sample.counted(), sample.used()))
-        return not apart
-
-    if baseline and not becomes_true(returned, PATIENCE, step=1):
+    if not baseline:
+        return
+    apart = look_until(
+        lambda: differences(baseline if whole else sample.counted(), sample.used()),
+        lambda found: not found,
+        PATIENCE,
+        step=1,
+    )
+    if apart:
         message = f"The quota usage of {sample.service.name} is not back where it was: {in_words(apart)}."
         sample.record("usage_returned", finding(f"{sample.service.name} quota", False, message, **sides(apart)))
 

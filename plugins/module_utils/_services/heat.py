@@ -29,7 +29,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Kind,
     Sample,
     SampleError,
-    becomes_true,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
@@ -43,6 +42,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.c
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.swift import SERVICE as SWIFT
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.swift import account
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import look_until
 
 WORK_PATIENCE = 60  # seconds that the work on a stack may take before it counts as hanging
 OLD_TEMPLATE: dict[str, Any] = {
@@ -246,17 +246,13 @@ class HeatSample(Sample):
     def checks(self) -> Checks:
         """Return the checks: fields, resources by their real ids, what these really are, events; refusals."""
         stacks = ("stack", "old-stack", "failed-stack")
-        fields = {
-            f"{suffix.replace('-', '_')}_unchanged": partial(self.same, self.stacks, suffix, stack_facts)
-            for suffix in stacks
-        }
         resources = {
             f"{suffix.replace('-', '_')}_resources_unchanged": partial(self._same_resources, suffix)
             for suffix in stacks
         }
         path = self.stacks.path
         return {
-            **fields,
+            **self.all_same(dict.fromkeys(stacks, (self.stacks, stack_facts))),
             **resources,
             "resources_exist": self._real_resources,
             "template_unchanged": self._same_template,
@@ -308,16 +304,14 @@ class HeatSample(Sample):
 
     def _nothing_hangs(self) -> Finding:
         """No stack of the project stays at work for ever."""
-        hanging: list[str] = []
 
-        def ended() -> bool:
+        def at_work() -> list[str]:
             found = self.stacks.all(self.api)
-            hanging[:] = [one["stack_name"] for one in found if one["stack_status"].endswith("_IN_PROGRESS")]
-            return not hanging
+            return [one["stack_name"] for one in found if one["stack_status"].endswith("_IN_PROGRESS")]
 
-        good = becomes_true(ended, WORK_PATIENCE, step=2)
+        hanging = look_until(at_work, lambda found: not found, WORK_PATIENCE, step=2)
         message = f"{', '.join(hanging)} stay in progress." if hanging else "No stack is in progress."
-        return finding("stacks", good, message, expected=[], found=list(hanging))
+        return finding("stacks", not hanging, message, expected=[], found=hanging)
 
     def _bad_template(self) -> Finding:
         """A template whose resource type does not exist is refused at once, and leaves no stack."""
@@ -376,8 +370,7 @@ class HeatSample(Sample):
     def _new_stack(self) -> Finding:
         item = self._begin("exercise-stack", OLD_TEMPLATE)
         self._settle(item, "CREATE_COMPLETE")
-        self.drop(self.stacks, item)
-        self.vanish(self.stacks, [item.id])
+        self.discard(self.stacks, item)
         return finding(item.name, True, "A new stack was made and deleted.")
 
     def remove(self) -> None:

@@ -49,7 +49,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Kind,
     Sample,
     SampleError,
-    becomes_true,
+    the_one,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
@@ -74,6 +74,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.n
     port_facts,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true, look_until
 
 # Actions on a server that stop it, restart it or replace it. Moving it while it runs is not among them.
 INTERRUPTING = frozenset(
@@ -271,7 +272,7 @@ class NovaSample(Sample):
         images = GLANCE.api(self.cloud).get("/images", status="active", limit=1000)["images"]
         usable = [i for i in images if i["disk_format"] not in ("aki", "ari") and i["owner"] != self.cloud.project_id]
         fitting = [image for image in (images if wanted else usable) if wanted in (None, image["name"], image["id"])]
-        return self._only("server_image", wanted, fitting, usable)
+        return str(the_one("server_image", wanted, fitting, usable)["id"])
 
     def _flavor(self) -> str:
         """Return the id of the flavor named, or of the smallest one."""
@@ -279,15 +280,8 @@ class NovaSample(Sample):
         flavors = self.api.get("/flavors/detail")["flavors"]
         if not wanted and flavors:
             return str(min(flavors, key=lambda flavor: (flavor["ram"], flavor["vcpus"], flavor["disk"]))["id"])
-        return self._only("server_flavor", wanted, [f for f in flavors if wanted in (f["name"], f["id"])], flavors)
-
-    def _only(self, option: str, wanted: str | None, fitting: list[Any], there: list[Any]) -> str:
-        if len(fitting) == 1:
-            return str(fitting[0]["id"])
-        names = ", ".join(sorted(str(entry["name"]) for entry in there)[:10]) or "none"
-        if wanted:
-            raise SampleError(f"{option}: {wanted!r} fits {len(fitting)}; there are: {names}.")
-        raise SampleError(f"{option}: name the one to use; there are: {names}.")
+        fitting = [flavor for flavor in flavors if wanted in (flavor["name"], flavor["id"])]
+        return str(the_one("server_flavor", wanted, fitting, flavors)["id"])
 
     def _await(self, id_: str, *statuses: str) -> None:
         self.wait(f"Server {id_}: status {statuses[0]}", lambda: self._is(id_, statuses))
@@ -425,7 +419,7 @@ class NovaSample(Sample):
                 self._await(server.id, "ACTIVE")
                 yield server
             finally:
-                self._discard(server)
+                self.discard(self.servers, server)
 
     @contextmanager
     def _some_network(self, suffix: str) -> Iterator[str]:
@@ -436,11 +430,6 @@ class NovaSample(Sample):
         else:
             with self.network.network_for_a_while(suffix) as network:
                 yield network.id
-
-    def _discard(self, *servers: Item) -> None:
-        for server in servers:
-            self.drop(self.servers, server)
-        self.vanish(self.servers, [server.id for server in servers])
 
     def _cycle_hosts(self) -> Finding:
         """Start as many servers as there are hosts, of which no two may share one: so each host gets one.
@@ -485,7 +474,7 @@ class NovaSample(Sample):
                     except SampleError as problem:
                         troubles.append(str(problem))
         finally:
-            self._discard(*servers)
+            self.discard(self.servers, *servers)
 
     def _host_of(self, id_: str) -> str:
         """Return the host of a server, which only an administrator is told."""
@@ -539,9 +528,7 @@ class NovaSample(Sample):
         servers = [self._boot(f"exercise-server-{zone}", {**more, "availability_zone": zone}) for zone in names]
         for server in servers:
             self._await(server.id, "ACTIVE")
-        for server in servers:
-            self.drop(self.servers, server)
-        self.vanish(self.servers, [server.id for server in servers])
+        self.discard(self.servers, *servers)
         return finding("new servers", bool(servers), f"A new server started in each zone: {', '.join(names)}.")
 
     def remove(self) -> None:
@@ -606,10 +593,7 @@ def look_at_witness(address: str) -> Beat | None:
 
 def first_beat(address: str) -> Beat | None:
     """Return the first beat of the witness, which may begin a moment later than the guest's web server."""
-    beat = look_at_witness(address)
-    if beat is None and becomes_true(lambda: look_at_witness(address) is not None, 5):
-        beat = look_at_witness(address)
-    return beat
+    return look_until(lambda: look_at_witness(address), lambda beat: beat is not None, 5)
 
 
 def reach_checks(server: Item | None, boot_id_path: str | None) -> Checks:
@@ -617,29 +601,27 @@ def reach_checks(server: Item | None, boot_id_path: str | None) -> Checks:
     if server is None or not server.facts:
         return {}
     address = str(server.facts["floating_ip"])
-    checks: dict[str, Callable[[], Finding]] = {"server_ping": lambda: _pings(server, address)}
+    checks: dict[str, Callable[[], Finding]] = {
+        "server_ping": lambda: _answers(server, lambda: ping(address), f"pings at {address}")
+    }
     if not server.facts.get("http"):
         no_web = skipped(server.name, "The guest had no web server when it was made either.")
         return {**checks, "server_http": lambda: no_web}
     return {
         **checks,
-        "server_http": lambda: _answers_http(server, address),
+        "server_http": lambda: _answers(
+            server, lambda: http_get(f"http://{address}/") is not None, f"HTTP at {address}"
+        ),
         "port_blocked": lambda: _is_blocked(server, address),
         "boot_id_unchanged": lambda: _same_boot(server, read_boot_id(address, boot_id_path)),
         "server_not_silent": lambda: judge_witness(server, look_at_witness(address)),
     }
 
 
-def _pings(server: Item, address: str) -> Finding:
-    answers = becomes_true(lambda: ping(address), 5)
+def _answers(server: Item, ask: Callable[[], bool], what: str) -> Finding:
+    answers = becomes_true(ask, 5)
     word = "answers" if answers else "does not answer"
-    return finding(server.name, answers, f"server {server.name} {word} pings at {address}.")
-
-
-def _answers_http(server: Item, address: str) -> Finding:
-    answers = becomes_true(lambda: http_get(f"http://{address}/") is not None, 5)
-    word = "answers" if answers else "does not answer"
-    return finding(server.name, answers, f"server {server.name} {word} HTTP at {address}.")
+    return finding(server.name, answers, f"server {server.name} {word} {what}.")
 
 
 def _is_blocked(server: Item, address: str) -> Finding:
