@@ -25,7 +25,12 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     skipped,
     unseen,
 )
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import Beat, Health, watch_beats
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import (
+    Beat,
+    Health,
+    service_beat,
+    watch_beats,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._look import Look
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._offline import Held, Offline
@@ -65,27 +70,14 @@ _READ = 16 * 1024 * 1024  # bytes of a volume that are read: its content, and ab
 
 def health(health: Health) -> None:
     """Cinder lists volumes, and its scheduler and the service of each backend are up and report."""
-    body = health.ask("lists_volumes", "volume list", "/volumes", limit=5)
-    if body is not None:
-        health.record("lists_volumes", "volume list", Status.PASS, "Cinder lists volumes.")
+    health.served("lists_volumes", "volume list", "/volumes", "Cinder lists volumes.", limit=5)
     if health.ask("services", "volume services", "/os-services") is not None:
         watch_beats(health, "service_reports", lambda: read_services(health))
 
 
 def read_services(health: Health) -> list[Beat]:
     """Return Cinder's service processes; the host of a volume service names its backend (``storage1@ceph``)."""
-    found = health.service.api(health.cloud).get("/os-services")["services"]
-    return [
-        Beat(
-            type=service["binary"],
-            binary=service["binary"],
-            host=service["host"],
-            alive=service["state"] == "up",
-            stamp=str(service.get("updated_at") or ""),
-            enabled=service["status"] == "enabled",
-        )
-        for service in found
-    ]
+    return [service_beat(service) for service in health.service.api(health.cloud).get("/os-services")["services"]]
 
 
 class CinderSample(Sample):

@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Api, MissingError
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._compare import (
     Finding,
     finding,
@@ -93,9 +92,7 @@ PLACES: dict[str, tuple[Service, str]] = {
 def health(health: Health) -> None:
     """Heat lists stacks, and an engine on each host is up and reports."""
     own = f"/{health.cloud.project_id}"
-    body = health.ask("lists_stacks", "stack list", f"{own}/stacks", limit=5)
-    if body is not None:
-        health.record("lists_stacks", "stack list", Status.PASS, "Heat lists stacks.")
+    health.served("lists_stacks", "stack list", f"{own}/stacks", "Heat lists stacks.", limit=5)
     if health.ask("services", "engines", f"{own}/services") is not None:
         watch_beats(health, "service_reports", lambda: read_engines(health))
 

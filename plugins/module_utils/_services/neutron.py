@@ -87,9 +87,7 @@ _OPEN: tuple[dict[str, Any], ...] = (
 
 def health(health: Health) -> None:
     """Neutron lists networks, and each agent is alive and reports."""
-    body = health.ask("lists_networks", "network list", "/networks", limit=5)
-    if body is not None:
-        health.record("lists_networks", "network list", Status.PASS, "Neutron lists networks.")
+    health.served("lists_networks", "network list", "/networks", "Neutron lists networks.", limit=5)
     beats = health.ask("agents", "agents", "/agents")
     if beats is None:
         return

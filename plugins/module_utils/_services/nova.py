@@ -30,6 +30,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import (
     Health,
+    service_beat,
     watch_beats,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item
@@ -135,9 +136,7 @@ _HTTP_PATIENCE = 30  # seconds in which a guest that answers pings has to answer
 
 def health(health: Health) -> None:
     """Nova lists servers, each service process is up and reports, each hypervisor is up."""
-    body = health.ask("lists_servers", "server list", "/servers", limit=5)
-    if body is not None:
-        health.record("lists_servers", "server list", Status.PASS, "Nova lists servers.")
+    health.served("lists_servers", "server list", "/servers", "Nova lists servers.", limit=5)
     if health.ask("services", "compute services", "/os-services") is None:
         return
     watch_beats(health, "service_reports", lambda: read_services(health))
@@ -147,18 +146,6 @@ def health(health: Health) -> None:
 def read_services(health: Health) -> list[Report]:
     """Return Nova's service processes."""
     return [service_beat(service) for service in health.service.api(health.cloud).get("/os-services")["services"]]
-
-
-def service_beat(service: Mapping[str, Any]) -> Report:
-    """Return what Nova says of one service process; one that is forced down counts as switched off."""
-    return Report(
-        type=service["binary"],
-        binary=service["binary"],
-        host=service["host"],
-        alive=service["state"] == "up",
-        stamp=str(service.get("updated_at") or ""),
-        enabled=service["status"] == "enabled" and not service.get("forced_down"),
-    )
 
 
 def _look_at_hypervisors(health: Health) -> None:

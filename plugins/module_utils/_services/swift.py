@@ -24,7 +24,6 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Api, Cloud, HttpError, MissingError
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._compare import (
     Finding,
     finding,
@@ -83,9 +82,8 @@ def account(cloud: Cloud) -> str:
 
 def health(health: Health) -> None:
     """Swift reads the account of the project, for which it asks the account servers."""
-    body = health.ask("reads_account", "account", account(health.cloud), format="json", limit=5)
-    if body is not None:
-        health.record("reads_account", "account", Status.PASS, "Swift lists the containers of the project's account.")
+    message = "Swift lists the containers of the project's account."
+    health.served("reads_account", "account", account(health.cloud), message, format="json", limit=5)
 
 
 @dataclass(frozen=True, kw_only=True)
