@@ -19,6 +19,7 @@ from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, Status, finish
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory, RunError
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true
 
 LOG = "evidence/driver.log"
 STATE = "evidence/driver.json"
@@ -154,9 +155,7 @@ class Command:
         root = int(self.run_directory.read_json(STATE)["pid"])
         family = {pid: birth(pid) for pid in descendants(root)}
         _signal(family, signal.SIGTERM)
-        deadline = clock.monotonic() + timeout
-        while _alive(family) and clock.monotonic() < deadline:
-            clock.sleep(0.2)
+        becomes_true(lambda: not _alive(family), timeout, step=0.2)
         _signal(family, signal.SIGKILL)
 
 

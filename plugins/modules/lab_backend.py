@@ -72,9 +72,9 @@ sessions:
 
 import csv
 import socket
-import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import look_until
 
 COMMANDS = {"drained": "drain", "ready": "ready", "disabled": "maint"}
 
@@ -118,12 +118,8 @@ def reached(state: str, status: str, sessions: int) -> bool:
 def settle(module: AnsibleModule) -> tuple[str, int]:
     """Wait until the state is reached; the last state and running requests seen."""
     path, backend, server, state = (module.params[key] for key in ("socket", "backend", "server", "state"))
-    deadline = time.monotonic() + module.params["timeout"]
-    while True:
-        status, sessions = look(path, backend, server)
-        if reached(state, status, sessions) or time.monotonic() > deadline:
-            return status, sessions
-        time.sleep(0.1)
+    timeout = module.params["timeout"]
+    return look_until(lambda: look(path, backend, server), lambda seen: reached(state, *seen), timeout, step=0.1)
 
 
 def apply(module: AnsibleModule) -> tuple[str, int]:

@@ -127,6 +127,14 @@ class Lab:
         """Run the playbook ``lab``."""
         return self._play("lab", (), {"upgrade_test_lab_state": state, **self._which(), **variables}, timeout, None)
 
+    def deploy_again(self) -> Played:
+        """Run the playbook ``lab`` on a lab that is as this version of the role would make it."""
+        release = self.release
+        if not self.owned:
+            # It may have been made by an older version of the role.
+            assert self.deploy(upgrade_test_lab_release=release).rc == 0
+        return self.deploy(upgrade_test_lab_release=release)
+
     def _which(self) -> dict[str, Any]:
         """The variables that tell this lab from others."""
         return {

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ansible_collections.openstack.upgrade_test.tests.lab._lab import Lab, wait_for
+
 DAEMONS = frozenset(
     [
         *(
@@ -172,3 +174,17 @@ def _ancestors() -> set[str]:
         except OSError:
             pid = ""
     return found
+
+
+def remove_all(lab: Lab, before: Machine, *, namespaces: int) -> None:
+    """Remove a lab that has at least so many namespaces, and see that the machine is as it was before it."""
+    there = lab_namespaces(lab.root)
+    assert len(there) >= namespaces, "each host has namespaces of its own"
+    played = lab.deploy("absent")
+    assert played.rc == 0, played.messages
+    assert not lab.root.exists()
+    assert not inside(there), inside(there)
+    # Ansible keeps its connections for half a minute.
+    wait_for(lambda: speaking_of(f"{lab.root}/") == [], f"the end of all processes that have to do with {lab.root}", 45)
+    found = before.difference(Machine.look())
+    assert not found, found

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from ansible_collections.openstack.upgrade_test.tests.lab._lab import Lab, Played, records
 
 PLAYBOOK = str(Path(__file__).with_name("resources.yml"))
@@ -53,6 +54,56 @@ class Resources:
         last = next(one for one in reversed(tasks) if names[state] in one["name"])
         return float(last["end"] - last["time"])
 
+    def without_any_api(self) -> Outcomes:
+        """What is found where they lie while every API is stopped."""
+        assert self.lab.deploy("apis_stopped", upgrade_test_lab_release=self.lab.release).rc == 0
+        try:
+            return self.bring("verified_noapi")[1]
+        finally:
+            assert self.lab.deploy(upgrade_test_lab_release=self.lab.release).rc == 0
+
+    def use(self) -> Outcomes:
+        """Do with them what users do after an upgrade, which leaves them as they were; the outcomes of that."""
+        played, used = self.bring("exercised")
+        _again, outcomes = self.bring("verified")
+        assert played.rc == 0, played.messages
+        assert failed(used) == set(), used
+        assert failed(outcomes) == set(), outcomes
+        return used
+
+    def remove_twice(self) -> float:
+        """Remove them; a second removal finds nothing to do. The seconds that the first took."""
+        first, _outcomes = self.bring("absent")
+        took = self.seconds("absent")
+        second, _none = self.bring("absent")
+        assert (first.rc, second.rc) == (0, 0), first.messages + second.messages
+        assert second.changed["localhost"] == 0, second.changed
+        return took
+
+    def close(self) -> None:
+        """End the run, of which nothing is left but the project and its users."""
+        kinds = {kind for kind, _name, _id in self.lab.admin().of_tests(f"upgrade-test-{self.lab.latest().name}")}
+        assert kinds <= {"project", "user", "security group"}, kinds
+        assert self.lab.play("cleanup", {"upgrade_test_cleanup_abandon": True}).rc == 0
+
+
+@pytest.fixture(scope="module")
+def resources(lab: Lab) -> Iterator[Resources]:
+    """Resources of a run, made and looked at once; whatever happens, they go."""
+    found = Resources(lab)
+    played, outcomes = found.bring("present", "verified", "verified_noapi", phase="before")
+    assert played.rc == 0
+    assert failed(outcomes) == set(), outcomes
+    yield found
+    if (lab.runs / "current").exists():
+        lab.play("cleanup", {"upgrade_test_cleanup_abandon": True}, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def second_look(resources: Resources) -> Outcomes:
+    """What a second look finds, before anything was planted."""
+    return resources.bring("verified", "verified_noapi")[1]
+
 
 def failed(outcomes: Iterable[dict[str, Any]]) -> set[tuple[str, str]]:
     """Service and check of each outcome that is neither good nor left out."""
@@ -67,6 +118,13 @@ def message(outcomes: Iterable[dict[str, Any]], check: str) -> str:
 def passed(outcomes: Iterable[dict[str, Any]]) -> Counter[str]:
     """How many checks of each service passed."""
     return Counter(one["service"] for one in outcomes if one["status"] == "pass")
+
+
+def in_depth(outcomes: Outcomes) -> tuple[set[str], set[str]]:
+    """The services of which eight checks or more passed with the API, and those of which any passed without one."""
+    online = [one for one in outcomes if not one["check"].startswith("noapi_")]
+    deep = {service for service, count in passed(online).items() if count >= 8}
+    return deep, set(passed(one for one in outcomes if one not in online))
 
 
 def family(pid: int) -> set[int]:

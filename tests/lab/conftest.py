@@ -22,6 +22,9 @@ import pytest
 import yaml
 from ansible_collections.openstack.upgrade_test.tests.lab._lab import NEW, OLD, Lab
 from ansible_collections.openstack.upgrade_test.tests.lab._machine import Machine, daemons
+from ansible_collections.openstack.upgrade_test.tests.lab._resources import resources, second_look
+
+__all__ = ["resources", "second_look"]
 
 LAB = pytest.StashKey[Lab]()
 SHOWN = 40  # lines of a playbook's output that a failure shows, each shortened; the file has the rest
@@ -60,9 +63,14 @@ def _own(place: Path) -> Lab:
 @pytest.fixture(scope="session")
 def before(lab: Lab) -> Machine:
     """The machine when packages and releases were installed, and no host of the lab had been started."""
+    return prepared(lab, OLD, NEW)
+
+
+def prepared(lab: Lab, *releases: str) -> Machine:
+    """Install packages and releases of a lab of these tests' own; what the machine is like then."""
     if lab.owned:
         served = daemons()
-        assert lab.prepare_machine(OLD, NEW).rc == 0
+        assert lab.prepare_machine(*releases).rc == 0
         assert daemons() <= served, "a package has started its service"
     return Machine.look()
 

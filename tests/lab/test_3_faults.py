@@ -155,7 +155,9 @@ def test_outage_is_seen_with_a_token_too(results: dict[str, Any], truth: Truth) 
 
 def test_outage_is_a_finding_against_that_service(lab: Lab, results: dict[str, Any]) -> None:
     """The verdict is ``not_met``, for this service alone, and ``report`` fails by it."""
-    against = [one for one in results["findings"] if one["severity"] == "fail"]
+    # A busy machine may answer later, which is a finding of its own.
+    fails = [one for one in results["findings"] if one["severity"] == "fail"]
+    against = [one for one in fails if not one["kind"].startswith("delay.")]
 
     assert {one["service"] for one in against} == {CUT_SERVICE}
     assert results["verdict"] == "not_met"

@@ -20,16 +20,29 @@ from pathlib import Path
 import pytest
 import yaml
 from ansible_collections.openstack.upgrade_test.tests.lab._lab import NEW, OLD, Lab
-from ansible_collections.openstack.upgrade_test.tests.lab._machine import Machine, daemons
+from ansible_collections.openstack.upgrade_test.tests.lab._machine import Machine
 from ansible_collections.openstack.upgrade_test.tests.lab.conftest import (
     LAB,
+    prepared,
     pytest_configure,
     pytest_runtest_makereport,
     pytest_terminal_summary,
+    resources,
+    second_look,
+    upgradable,
+    upgraded,
 )
 from ansible_collections.openstack.upgrade_test.tests.lab_full._full import NEXT, FullLab
 
-__all__ = ["pytest_configure", "pytest_runtest_makereport", "pytest_terminal_summary"]
+__all__ = [
+    "pytest_configure",
+    "pytest_runtest_makereport",
+    "pytest_terminal_summary",
+    "resources",
+    "second_look",
+    "upgradable",
+    "upgraded",
+]
 
 
 @pytest.fixture(scope="session")
@@ -55,24 +68,4 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="session")
 def before(lab: Lab) -> Machine:
     """The machine when packages and releases were installed, and no host of the lab had been started."""
-    if lab.owned:
-        served = daemons()
-        assert lab.prepare_machine(OLD, NEW, NEXT).rc == 0
-        assert daemons() <= served, "a package has started its service"
-    return Machine.look()
-
-
-@pytest.fixture(scope="session")
-def upgradable(lab: FullLab) -> FullLab:
-    """The lab before its upgrade."""
-    if lab.release != OLD:
-        pytest.skip(f"{lab.root} is at {lab.release or 'no release'}, this needs {OLD}")
-    return lab
-
-
-@pytest.fixture(scope="session")
-def upgraded(lab: FullLab) -> FullLab:
-    """The lab after its upgrade."""
-    if lab.release != NEW:
-        pytest.skip(f"{lab.root} is at {lab.release or 'no release'}, this needs {NEW}")
-    return lab
+    return prepared(lab, OLD, NEW, NEXT)

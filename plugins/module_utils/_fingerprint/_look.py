@@ -30,7 +30,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._fingerprin
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import becomes_true
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true
 
 FOLDER = "evidence"
 PAUSE = 2.0  # seconds between two looks at what has not come to rest

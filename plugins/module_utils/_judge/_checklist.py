@@ -29,12 +29,14 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._fac
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._outages import (
     FELT,
     GUEST,
+    PUBLISHED,
     Trouble,
     answers_in,
     baseline_failures,
     blind_spots,
     counts_against,
     is_planned,
+    logs_of,
     too_slow,
     unplaced_failures,
 )
@@ -87,7 +89,7 @@ class Case:
 
     def published(self) -> list[Lane]:
         """Return the lanes of the endpoint that users have."""
-        return [lane for lane in self.facts.lanes_of(self.service) if lane.published]
+        return self.facts.published_of(self.service)
 
     def felt(self) -> list[Trouble]:
         """Return what users of this service felt during and after the upgrade."""
@@ -112,6 +114,7 @@ Rule = Callable[[Case], Answer]
 OF_THE_UPGRADE = frozenset({"config_of_old_release", "upgrade_check", "database_schema", "online_migrations"})
 """Health checks that have a requirement of their own: they say how the upgrade went, and not how the service is."""
 PINS = "release_pins"
+UNHEARD = "Its published endpoint gave neither an answer nor a failure that would be the cloud's own."
 SURVIVAL = ("persistent_resource", "extension", "grenade_plugin")
 """The validators that make resources before the upgrade and look at them after it."""
 HEALTH = ("system_health", "expectation", "external_test")
@@ -197,14 +200,11 @@ def has_api(case: Case) -> Answer:
     lanes = case.published()
     answered = sum(answers_in(lane.seen.counts) for lane in lanes)
     if answered:
-        return passed(f"Its published endpoint answered {answered} times.", *_where(lanes))
-    if lanes:
-        return failed("Its published endpoint never answered as expected.", *_where(lanes))
-    return unproven("Its published endpoint was not watched.")
-
-
-def _where(lanes: Iterable[Lane]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(f"samples/{lane.observer}/{lane.host}" for lane in lanes))
+        return passed(f"Its published endpoint answered {answered} times.", *logs_of(lanes))
+    mine = [one for one in case.troubles if (one.service, one.where) == (case.service, PUBLISHED)]
+    if mine or unplaced_failures(lanes):
+        return failed("Its published endpoint never answered as expected.", *logs_of(lanes))
+    return unproven("Its published endpoint was not watched." if not lanes else UNHEARD, *logs_of(lanes))
 
 
 def old_configuration(case: Case) -> Answer:
@@ -348,11 +348,11 @@ def reachable(case: Case) -> Answer:
     cut = [one for one in case.troubles if one.where == GUEST and counts_against(one, case.facts)]
     if cut:
         worst = max(cut, key=lambda one: one.worst.outage.end - one.worst.outage.begin)
-        return failed(f"The server could not be reached ({len(cut)} outages; {_length(worst)}).", *_where(lanes))
+        return failed(f"The server could not be reached ({len(cut)} outages; {_length(worst)}).", *logs_of(lanes))
     blind = blind_spots(lanes, case.facts, case.policy)
     if blind:
         return unproven(f"Not shown, because {blind[0]}.", *blind[1:])
-    return passed(f"No time without the server was longer than {_gap(lanes)}.", *_where(lanes))
+    return passed(f"No time without the server was longer than {_gap(lanes)}.", *logs_of(lanes))
 
 
 def watched(case: Case) -> Answer:
@@ -363,7 +363,7 @@ def watched(case: Case) -> Answer:
     blind = blind_spots(lanes, case.facts, case.policy)
     if blind:
         return unproven(f"Not shown, because {blind[0]}.", *blind[1:])
-    return passed(f"At least {min(lane.seen.coverage for lane in lanes):.2%} of the time was sampled.", *_where(lanes))
+    return passed(f"At least {min(lane.seen.coverage for lane in lanes):.2%} of the time was sampled.", *logs_of(lanes))
 
 
 def _gap(lanes: Iterable[Lane]) -> str:
@@ -393,7 +393,7 @@ def rolled(case: Case) -> Answer:
     if served:
         return unproven(f"{text}, but {served}.", "samples/release_version")
     sides = [f"{release}: {', '.join(names)}" for release, names in longest.sides.items()]
-    where = ("samples/release_version", *sides, *_where(case.published()))
+    where = ("samples/release_version", *sides, *logs_of(case.published()))
     return passed(f"{text}, and the API was served meanwhile.", *where)
 
 
@@ -454,11 +454,11 @@ def no_downtime(case: Case) -> Answer:
         seconds = worst.worst.outage.end - worst.worst.outage.begin
         planned = all(is_planned(one, case.facts) for one in down)
         why = "Planned, as the upgrade was cold: " if planned else ""
-        return failed(f"{why}{len(down)} {noun}; {_length(worst)}.", *_where(lanes), weight=seconds)
+        return failed(f"{why}{len(down)} {noun}; {_length(worst)}.", *logs_of(lanes), weight=seconds)
     blind = blind_spots(lanes, case.facts, case.policy) or too_slow(lanes, case.policy)
     if blind:
         return unproven(f"Not shown, because {blind[0]}.", *blind[1:])
-    return passed(f"No outage longer than {_gap(lanes)} (the longest time between two answers).", *_where(lanes))
+    return passed(f"No outage longer than {_gap(lanes)} (the longest time between two answers).", *logs_of(lanes))
 
 
 def no_failures(case: Case) -> Answer:
@@ -469,18 +469,18 @@ def no_failures(case: Case) -> Answer:
     usual = baseline_failures(case.service, case.troubles)
     if count and usual:
         return unproven(
-            f"{count} requests failed since the upgrade began, but {usual} did before already.", *_where(lanes)
+            f"{count} requests failed since the upgrade began, but {usual} did before already.", *logs_of(lanes)
         )
     if count:
         kinds = ", ".join(f"{number} {kind}" for kind, number in sorted(_kinds(case).items()))
         noun = "request" if count == 1 else "requests"
-        return failed(f"{count} {noun} failed: {kinds or 'kind not recorded'}.", *_where(lanes))
+        return failed(f"{count} {noun} failed: {kinds or 'kind not recorded'}.", *logs_of(lanes))
     blind = blind_spots(lanes, case.facts, case.policy)
     if blind:
         return unproven(f"Not shown, because {blind[0]}.", *blind[1:])
     if usual:
         return unproven(f"{usual} requests failed before the upgrade, so this cloud cannot show it strictly.")
-    return passed(f"0 of {sum(answers_in(lane.seen.counts) for lane in lanes)} requests failed.", *_where(lanes))
+    return passed(f"0 of {sum(answers_in(lane.seen.counts) for lane in lanes)} requests failed.", *logs_of(lanes))
 
 
 def _kinds(case: Case) -> dict[str, int]:

@@ -32,6 +32,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._sec
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import (
     EVENTS,
     LAST_PHASE,
+    OPEN,
     OUTCOMES,
     RESOURCES,
     RunDirectory,
@@ -166,6 +167,11 @@ class Facts:
     performance: tuple[Measured, ...] = ()
 
     @property
+    def still_open(self) -> bool:
+        """Whether the run had not ended when it was read."""
+        return self.run.get("state") == OPEN
+
+    @property
     def cold(self) -> bool:
         """Whether all services were stopped for the upgrade, as planned."""
         return self.run.get("strategy") == COLD
@@ -206,6 +212,10 @@ class Facts:
     def lanes_of(self, service: str, observer: str = API) -> list[Lane]:
         """Return what one observer saw of a service."""
         return [lane for lane in self.lanes if lane.observer == observer and lane.seen.target.service == service]
+
+    def published_of(self, service: str) -> list[Lane]:
+        """Return the lanes of the endpoint that users of a service have."""
+        return [lane for lane in self.lanes_of(service) if lane.published]
 
 
 def load(run: RunDirectory, reader: Reader | None = None) -> Facts:

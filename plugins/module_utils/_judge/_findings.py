@@ -13,7 +13,14 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._facts import AFTER, BEFORE, Facts, Watcher
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._facts import (
+    AFTER,
+    BEFORE,
+    PERFORMANCE,
+    UPGRADE,
+    Facts,
+    Watcher,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._outages import (
     GUEST,
     INSTANCE,
@@ -23,9 +30,12 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._out
     Trouble,
     counts_against,
     is_planned,
+    logs_of,
+    unplaced_failures,
 )
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._performance import Delay, delays
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import Policy
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._resources import left_behind
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._resources import alive
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import BAD, Outcome, Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._attribution import KEYSTONE, Cause
 
@@ -106,10 +116,12 @@ def findings(facts: Facts, found: Sequence[Trouble], policy: Policy) -> list[dic
     checks = _outcome_findings(facts)
     everything = [
         *(one for one in checks if one.id.startswith("DRV")),
-        *_numbered("OUT", _outages(facts, found, policy, PUBLISHED)),
+        *_numbered("OUT", [*_outages(facts, found, policy, PUBLISHED), *_unplaced(facts)]),
         *_numbered("TOK", _outages(facts, found, policy, TOKEN)),
         *_numbered("NET", _outages(facts, found, policy, GUEST)),
         *(one for one in checks if not one.id.startswith("DRV")),
+        *_numbered("DLY", _delays(facts, policy)),
+        *_numbered("COLD", _cold(facts)),
         *_numbered("OBS", [*_observers(facts), *_tokenless(facts), *_outages(facts, found, policy, OBSERVER)]),
         *_numbered("LEFT", _left(facts)),
         *_numbered("INS", _outages(facts, found, policy, INSTANCE)),
@@ -215,6 +227,67 @@ def _evidence(trouble: Trouble) -> tuple[str, ...]:
         lines.append(f"samples/{hit.lane.observer}/{hit.lane.host}, {hit.lane.label}, {length}{detail}")
     rest = len(trouble.hits) - len(lines)
     return (*lines, f"and {rest} more") if rest else tuple(lines)
+
+
+def _unplaced(facts: Facts) -> list[dict[str, Any]]:
+    """Describe failures that were counted, but of which no outage tells when they were."""
+    published = {one: facts.published_of(one) for one in facts.services}
+    return [
+        {
+            "kind": "request.unplaced",
+            "severity": FAIL,
+            "service": service,
+            "subject": f"{service} public",
+            "what": f"{count} failed requests were counted, of which it is not known when they were.",
+            "evidence": logs_of(lanes),
+            "hint": "Look at the service's own log for requests that failed.",
+        }
+        for service, lanes in published.items()
+        if (count := unplaced_failures(lanes))
+    ]
+
+
+def _delays(facts: Facts, policy: Policy) -> list[dict[str, Any]]:
+    """Describe the operations that were certainly slower during the upgrade, one by one, the worst first."""
+    mine = (one for one in facts.performance if one.seen.target.service in facts.services)
+    late = [found for one in mine if (found := delays([one], policy))]
+    return [_delay(facts, found) for found in sorted(late, key=lambda found: -found[0].ratio.low)]
+
+
+def _delay(facts: Facts, found: Sequence[Delay]) -> dict[str, Any]:
+    """Describe one operation by all of its quantiles that were delayed, the worst of them first."""
+    measured = found[0].measured
+    target, figures = measured.seen.target, "; ".join(one.figures for one in found)
+    return {
+        "kind": f"delay.{found[0].quantile}",
+        "severity": FAIL,
+        "service": target.service,
+        "subject": target.name,
+        "what": f"Slower during the upgrade than before, {target.mode} connection from {measured.host}: {figures}.",
+        **_whole_upgrade(facts),
+        "evidence": (f"samples/{PERFORMANCE}/{measured.host}",),
+        "hint": "Look at how many instances served, and at the load of their hosts, the database and the queue.",
+    }
+
+
+def _cold(facts: Facts) -> list[dict[str, Any]]:
+    """Say what a cold upgrade cannot claim, whether or not anybody watched the endpoints meanwhile."""
+    told = {
+        "kind": "upgrade.cold",
+        "severity": WARNING,
+        "service": "",
+        "subject": "the upgrade",
+        "what": "All services were stopped for it, as planned, so both releases never served together.",
+        **_whole_upgrade(facts),
+        "evidence": ("run.json, strategy",),
+        "hint": "A rolling upgrade takes one instance after the other.",
+    }
+    return [told] if facts.cold else []
+
+
+def _whole_upgrade(facts: Facts) -> dict[str, Any]:
+    upgrade = facts.phase(UPGRADE)
+    return {"phase": UPGRADE, "begin": upgrade.begin, "end": upgrade.end} if upgrade else {}
 
 
 def around(facts: Facts, moment: float, policy: Policy) -> list[dict[str, Any]]:
@@ -370,5 +443,5 @@ def _left(facts: Facts) -> list[dict[str, Any]]:
             "evidence": ("resources.jsonl",),
             "hint": f"{CLEANUP}{facts.run.get('run_id', '')}",
         }
-        for one in left_behind(facts.resources)
+        for one in ([] if facts.still_open else alive(facts.resources))
     ]

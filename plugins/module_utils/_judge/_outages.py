@@ -211,6 +211,11 @@ def answers_in(counts: Mapping[str, int]) -> int:
     return counts.get("up", 0) + counts.get("slow", 0)
 
 
+def logs_of(lanes: Iterable[Lane]) -> tuple[str, ...]:
+    """Return where in the run directory these lanes were recorded."""
+    return tuple(dict.fromkeys(f"samples/{lane.observer}/{lane.host}" for lane in lanes))
+
+
 def blind_spots(lanes: Sequence[Lane], facts: Facts, policy: Policy) -> list[str]:
     """Return why these lanes cannot show that nothing happened; nothing means that they can."""
     if not lanes:

@@ -59,12 +59,16 @@ class Delay:
 
     @property
     def sentence(self) -> str:
-        """What is to be told of it."""
-        label, name = self.measured.label, self.quantile
+        """What is to be told of it, with the operation's name."""
+        return f"{self.measured.label}: {self.figures}"
+
+    @property
+    def figures(self) -> str:
+        """What it was before, and how much slower it became."""
         if math.isinf(self.ratio.low):
-            return f"{label}: {name} was {self.before:.1f} ms before, and too many requests failed for one during"
+            return f"{self.quantile} was {self.before:.1f} ms before, and too many requests failed for one during"
         value, low, high = (_times(one) for one in self.ratio)
-        return f"{label}: {name} was {self.before:.1f} ms before and {value} that during ({low} to {high})"
+        return f"{self.quantile} was {self.before:.1f} ms before and {value} that during ({low} to {high})"
 
 
 def _times(value: float) -> str:

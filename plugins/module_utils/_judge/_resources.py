@@ -12,27 +12,34 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 
-def left_behind(journal: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
+def alive(journal: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return the resources that may still exist: intended or created, and neither deleted nor found lost."""
-    alive: dict[tuple[str, str, str], dict[str, str]] = {}
+    found: dict[tuple[str, str, str], dict[str, str]] = {}
     for entry in journal:
         words = {key: str(entry.get(key) or "") for key in ("service", "type", "name", "id")}
         key = words["service"], words["type"], words["name"]
         if entry.get("event") in ("intent", "created"):
-            alive[key] = {**words, "id": words["id"] or alive.get(key, {}).get("id", "")}
+            found[key] = {**words, "id": words["id"] or found.get(key, {}).get("id", "")}
         else:
-            alive.pop(key, None)
-    return list(alive.values())
+            found.pop(key, None)
+    return list(found.values())
 
 
-def tally(journal: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return how many resources were created, how many of them were deleted, and which are left.
+def tally(journal: Iterable[Mapping[str, Any]], *, still_open: bool) -> dict[str, Any]:
+    """Return how many resources were created, how many of them were deleted, which are in use and which are left.
 
-    Each counts once, although the journal may tell of it again when its facts change.
+    Each counts once, although the journal may tell of it again when its facts change. Nothing is left behind by a run
+    that goes on.
     """
     entries = list(journal)
     created, deleted = _those(entries, "created"), _those(entries, "deleted")
-    return {"created": len(created), "deleted": len(created & deleted), "left": left_behind(entries)}
+    rest = alive(entries)
+    return {
+        "created": len(created),
+        "deleted": len(created & deleted),
+        "in_use": rest if still_open else [],
+        "left": [] if still_open else rest,
+    }
 
 
 def _those(entries: Iterable[Mapping[str, Any]], event: str) -> set[tuple[str, ...]]:

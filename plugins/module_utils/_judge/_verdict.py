@@ -89,7 +89,7 @@ def judge(facts: Facts, policy: Policy) -> dict[str, Any]:
         "releases": [asdict(span) for span in facts.spans],
         "mixed": {one: [asdict(window) for window in facts.timeline.mixed(one)] for one in facts.services},
         "validators": _validators(facts),
-        "resources": tally(facts.resources),
+        "resources": tally(facts.resources, still_open=facts.still_open),
         "observers": [_observer(facts, watcher) for watcher in facts.watchers],
         "services": [_service(case) for case in cases],
         "unreadable": dict(facts.unreadable),

@@ -11,11 +11,12 @@ Each ``ensure_*`` function makes what is missing and returns the names of what i
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true
 
 WAIT = 120.0
 
@@ -29,11 +30,8 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
     :raises ContentError: it did not within two minutes.
     """
-    deadline = time.monotonic() + WAIT
-    while not condition():
-        if time.monotonic() > deadline:
-            raise ContentError(f"{what} did not happen within {WAIT:.0f} s")
-        time.sleep(0.5)
+    if not becomes_true(condition, WAIT):
+        raise ContentError(f"{what} did not happen within {WAIT:.0f} s")
 
 
 def ensure_services(cloud: Any, services: dict[str, dict[str, str]], region: str) -> list[str]:

@@ -20,13 +20,13 @@ import json
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._lab._process import start_time
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true
 
 BRIDGE = "fabric"
 START_TIMEOUT = 15.0
@@ -119,11 +119,8 @@ def wait_for(condition: Callable[[], bool], what: str, timeout: float = START_TI
 
     :raises LabError: it did not within ``timeout`` seconds.
     """
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() > deadline:
-            raise LabError(f"{what} did not happen within {timeout:.0f} s")
-        time.sleep(0.02)
+    if not becomes_true(condition, timeout, step=0.02):
+        raise LabError(f"{what} did not happen within {timeout:.0f} s")
 
 
 def start(host: LabHost, boot_script: Path) -> int:

@@ -16,13 +16,15 @@ import os
 import signal
 import socket
 import subprocess
-import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true
+
+STEP = 0.05  # seconds between two looks at a process
 RECORDS = Path("/run/lab")
 """Private to the host and gone with it, so a record never outlives the processes of its host."""
 
@@ -176,10 +178,10 @@ def stop(process: Process, record: Record) -> None:
     :raises ProcessError: it survived SIGKILL for five seconds.
     """
     signal_to(record.pid, signal.SIGTERM)
-    wait(lambda: not record.alive(), process.stop_timeout)
+    becomes_true(lambda: not record.alive(), process.stop_timeout, STEP)
     for pid in session_of(record.pid):
         signal_to(pid, signal.SIGKILL)
-    if not wait(lambda: not record.alive() and not session_of(record.pid), 5.0):
+    if not becomes_true(lambda: not record.alive() and not session_of(record.pid), 5.0, STEP):
         raise ProcessError(f"{process.name} (pid {record.pid}) could not be ended")
 
 
@@ -201,16 +203,6 @@ def session_of(leader: int) -> list[int]:
             if int(fields[3]) == leader and not has_ended(fields):
                 members.append(int(entry.name))
     return members
-
-
-def wait(condition: Any, patience: float) -> bool:
-    """Whether ``condition()`` came true within ``patience`` seconds."""
-    deadline = time.monotonic() + patience
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 def is_ready(process: Process, log_offset: int) -> bool:
@@ -268,7 +260,8 @@ def wait_ready(process: Process, record: Record, log_offset: int) -> None:
 
     :raises ProcessError: it ended, or was not ready in time.
     """
-    if wait(lambda: not record.alive() or is_ready(process, log_offset), process.timeout) and record.alive():
+    settled = becomes_true(lambda: not record.alive() or is_ready(process, log_offset), process.timeout, STEP)
+    if settled and record.alive():
         save(process.name, replace(record, served=True))
         return
     what = f"did not serve within {process.timeout:g} s" if record.alive() else "ended at its start"

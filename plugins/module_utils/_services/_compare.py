@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, Status
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,21 @@ class Finding:
     expected: Any = None
     found: Any = None
     evidence: dict[str, Any] = field(default_factory=dict)
+
+    def as_outcome(self, *, validator: str, check: str, service: str, phase: str) -> Outcome:
+        """Return the outcome of the check that has asked for it."""
+        return Outcome(
+            validator=validator,
+            check=check,
+            service=service,
+            subject=self.subject,
+            status=self.status,
+            message=self.message,
+            phase=phase,
+            expected=self.expected,
+            found=self.found,
+            evidence=self.evidence,
+        )
 
 
 def finding(subject: str, good: bool, message: str, **more: Any) -> Finding:

@@ -18,7 +18,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud impo
     CloudError,
     RefusedError,
 )
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import Beat
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import Beat, service_beat
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Journal
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import SERVICES, present
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import Options, Workshop
@@ -34,7 +34,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.h
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import agent_beat
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import SERVICE as NOVA
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import service_beat
 
 PATIENCE = 5  # seconds for an endpoint that is not the one in use: it may lie in a network that nobody here reaches
 WORKERS = 16

@@ -122,6 +122,23 @@ class Health:
             self.record(check, subject, bad_status(problem), f"{subject} of {self.service.name}: {problem}")
         return None
 
+    def served(self, check: str, subject: str, path: str, message: str, **params: Any) -> None:
+        """Record whether a GET is answered, whatever is in the answer."""
+        if self.ask(check, subject, path, **params) is not None:
+            self.record(check, subject, Status.PASS, message)
+
+
+def service_beat(service: Mapping[str, Any]) -> Beat:
+    """Return what Nova or Cinder says of one service process; one that is forced down counts as switched off."""
+    return Beat(
+        type=service["binary"],
+        binary=service["binary"],
+        host=service["host"],
+        alive=service["state"] == "up",
+        stamp=str(service.get("updated_at") or ""),
+        enabled=service["status"] == "enabled" and not service.get("forced_down"),
+    )
+
 
 def bad_status(problem: CloudError) -> Status:
     """Return FAIL when the cloud is to blame, ERROR when the check itself broke."""

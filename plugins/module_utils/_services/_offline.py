@@ -99,19 +99,10 @@ class Offline:
 
     def record(self, check: str, found: Finding) -> None:
         """Add the outcome of a check."""
-        outcome = Outcome(
-            validator=VALIDATOR,
-            check=f"noapi_{check}",
-            service=self.service.name,
-            subject=found.subject,
-            status=found.status,
-            message=found.message,
-            phase=self.phase,
-            expected=found.expected,
-            found=found.found,
-            evidence=found.evidence,
+        name = self.service.name
+        self.outcomes.append(
+            found.as_outcome(validator=VALIDATOR, check=f"noapi_{check}", service=name, phase=self.phase)
         )
-        self.outcomes.append(outcome)
 
 
 def judge_place(what: str, before: Held, now: Held, looked: set[str], fields: Sequence[str]) -> Finding:

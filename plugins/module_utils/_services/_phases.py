@@ -17,6 +17,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud impo
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import EVIDENCE
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._compare import (
+    Finding,
     differences,
     finding,
     in_words,
@@ -28,9 +29,9 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Sample,
     Workshop,
     bad_status,
-    becomes_true,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import Service
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import look_until
 
 USAGE = "usage"
 PRESENT, VERIFIED, EXERCISED, ABSENT = "present", "verified", "exercised", "absent"
@@ -142,7 +143,9 @@ def _work_on(shop: Workshop, service: Service, state: str) -> dict[str, Any]:
     kind = service.sample
     if kind is None:
         if state != ABSENT:
-            shop.outcomes.append(_absence(shop, service, state))
+            _record(
+                shop, service, state, f"An ordinary user has no resources of his own in {service.name}.", Status.SKIP
+            )
         return {}
     told: dict[str, Any] = {}
 
@@ -160,9 +163,10 @@ def _guarded(shop: Workshop, service: Service, state: str, act: Callable[[], Non
     try:
         act()
     except CloudError as problem:
-        _record_problem(shop, service, state, str(problem), bad_status(problem))
+        _record(shop, service, state, f"The samples of {service.name}: {problem}", bad_status(problem))
     except Exception as problem:
-        _record_problem(shop, service, state, f"{type(problem).__name__}: {problem}", Status.ERROR)
+        message = f"The samples of {service.name}: {type(problem).__name__}: {problem}"
+        _record(shop, service, state, message, Status.ERROR)
 
 
 def _create(sample: Sample) -> None:
@@ -190,13 +194,8 @@ def _remove(sample: Sample) -> None:
     sample.remove()
     if any(one.service == sample.service.name and one.check == "removed" for one in sample.shop.outcomes):
         return  # it is known what is left, and that it counts
-    left: list[str] = []
-
-    def nothing_left() -> bool:
-        left[:] = sample.left()
-        return not left
-
-    if not becomes_true(nothing_left, PATIENCE, step=1):
+    left = look_until(sample.left, lambda found: not found, PATIENCE, step=1)
+    if left:
         message = f"Of the samples of {sample.service.name} are left: {', '.join(left)}."
         sample.record("removed", finding(sample.service.name, False, message, expected=[], found=left))
         return
@@ -207,39 +206,22 @@ def _see_usage_returned(sample: Sample) -> None:
     """See that the quotas count as at the beginning; where others work too, that they count what there is."""
     run, whole = sample.shop.journal.run, sample.shop.owner.whole_project
     baseline = run.read_json(f"{EVIDENCE}/{USAGE}-{sample.service.name}.json")
-    apart: dict[str, tuple[Any, Any]] = {}
-
-    def returned() -> bool:
-        apart.clear()
-        apart.update(differences(baseline if whole else sample.counted(), sample.used()))
-        return not apart
-
-    if baseline and not becomes_true(returned, PATIENCE, step=1):
+    if not baseline:
+        return
+    apart = look_until(
+        lambda: differences(baseline if whole else sample.counted(), sample.used()),
+        lambda found: not found,
+        PATIENCE,
+        step=1,
+    )
+    if apart:
         message = f"The quota usage of {sample.service.name} is not back where it was: {in_words(apart)}."
         sample.record("usage_returned", finding(f"{sample.service.name} quota", False, message, **sides(apart)))
 
 
-def _absence(shop: Workshop, service: Service, state: str) -> Outcome:
-    return Outcome(
-        validator=VALIDATOR,
-        check=CHECK[state],
-        service=service.name,
-        subject=service.name,
-        status=Status.SKIP,
-        message=f"An ordinary user has no resources of his own in {service.name}.",
-        phase=shop.phase,
-    )
-
-
-def _record_problem(shop: Workshop, service: Service, state: str, text: str, status: Status) -> None:
+def _record(shop: Workshop, service: Service, state: str, message: str, status: Status) -> None:
+    """Add an outcome of a whole phase of a service."""
+    found = Finding(subject=service.name, status=status, message=message)
     shop.outcomes.append(
-        Outcome(
-            validator=VALIDATOR,
-            check=CHECK[state],
-            service=service.name,
-            subject=service.name,
-            status=status,
-            message=f"The samples of {service.name}: {text}",
-            phase=shop.phase,
-        )
+        found.as_outcome(validator=VALIDATOR, check=CHECK[state], service=service.name, phase=shop.phase)
     )

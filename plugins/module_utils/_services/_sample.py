@@ -12,7 +12,6 @@ between; and in a project that was made for the run, by its project.
 
 from __future__ import annotations
 
-import time as clock
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -44,9 +43,11 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item, Journal
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._reach import CannotPingError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import Service
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true, look_until
 
 VALIDATOR = "persistent_resource"
 PATIENCE = 30  # seconds in which something whose creation was not answered has to appear
+MOST_NAMES = 10  # of what there is to choose from, in a message
 NAME_PREFIX = "upgrade-test-"
 RUN_FIELD = "upgrade_test_run"  # the field with the run's id, where metadata stand in for tags
 CLOUD = "upgrade_test"  # the cloud in the run's clouds.yaml of the user who works
@@ -56,6 +57,8 @@ STRANGER = (
 
 Checks = Mapping[str, Callable[[], Finding]]
 """Checks by name; each looks when it is called."""
+Facts = Callable[[Mapping[str, Any]], dict[str, Any]]
+"""What must not change of a resource, out of what the API says of it."""
 
 
 class SampleError(CloudError):
@@ -279,7 +282,7 @@ class Sample:
         kind: Kind,
         suffix: str,
         body: Mapping[str, Any],
-        facts_of: Callable[[Mapping[str, Any]], dict[str, Any]],
+        facts_of: Facts,
         *,
         ready: Callable[[Mapping[str, Any]], bool] | None = None,
         api: Api | None = None,
@@ -297,14 +300,14 @@ class Sample:
         try:
             return kind.create(api, body)
         except UnreachableError:
-            found: list[dict[str, Any]] = []
 
-            def appears() -> bool:
+            def appeared() -> list[dict[str, Any]]:
                 with suppress(UnreachableError, BrokenError):
-                    found.extend(_like(kind, body, api))
-                return bool(found)
+                    return _like(kind, body, api)
+                return []
 
-            if not becomes_true(appears, PATIENCE, step=2):
+            found = look_until(appeared, bool, PATIENCE, step=2)
+            if not found:
                 raise
             return found[0]
 
@@ -334,9 +337,14 @@ class Sample:
 
     # Checks that samples share
 
-    def same(
-        self, kind: Kind, suffix: str, facts_of: Callable[[Mapping[str, Any]], dict[str, Any]], api: Api | None = None
-    ) -> Finding:
+    def all_same(self, parts: Mapping[str, tuple[Kind, Facts]]) -> Checks:
+        """Return a check for each of these resources, by the ends of their names, that says whether it is unchanged."""
+        return {
+            f"{suffix.replace('-', '_')}_unchanged": partial(self.same, kind, suffix, facts_of)
+            for suffix, (kind, facts_of) in parts.items()
+        }
+
+    def same(self, kind: Kind, suffix: str, facts_of: Facts, api: Api | None = None) -> Finding:
         """Say whether a resource still is what the journal says."""
         item = self.made(suffix)
         try:
@@ -460,6 +468,12 @@ class Sample:
         kind.delete(api or self.api, item.id)
         self.shop.journal.write("deleted", item, self.cloud.project_id)
 
+    def discard(self, kind: Kind, *items: Item) -> None:
+        """Delete resources whose deletion takes its time, and wait until they are gone."""
+        for item in items:
+            self.drop(kind, item)
+        self.vanish(kind, [item.id for item in items])
+
     def _delete(self, kind: Kind, id_: str, name: str, delete: Callable[[str], object]) -> bool:
         """Delete one and journal it; whether it was there and is gone."""
         try:
@@ -489,19 +503,8 @@ class Sample:
 
     def record(self, check: str, found: Finding) -> None:
         """Add the outcome of a check."""
-        outcome = Outcome(
-            validator=self.shop.validator,
-            check=check,
-            service=self.service.name,
-            subject=found.subject,
-            status=found.status,
-            message=found.message,
-            phase=self.shop.phase,
-            expected=found.expected,
-            found=found.found,
-            evidence=found.evidence,
-        )
-        self.shop.outcomes.append(outcome)
+        shop, name = self.shop, self.service.name
+        shop.outcomes.append(found.as_outcome(validator=shop.validator, check=check, service=name, phase=shop.phase))
 
     def examine(self, checks: Checks) -> None:
         """Make checks one after the other, and record an outcome for each, whatever becomes of it."""
@@ -521,15 +524,16 @@ def _like(kind: Kind, body: Mapping[str, Any], api: Api) -> list[dict[str, Any]]
     return [entry for entry in kind.all(api) if all(entry.get(key) == body[key] for key in wanted)]
 
 
-def becomes_true(done: Callable[[], bool], timeout: float, step: float = 0.5) -> bool:
-    """Ask again and again, ``step`` seconds apart, for at most ``timeout`` seconds; at least once."""
-    deadline = clock.monotonic() + timeout
-    while not done():
-        left = deadline - clock.monotonic()
-        if left <= 0:
-            return False
-        clock.sleep(min(step, left))
-    return True
+def the_one(
+    option: str, wanted: str | None, fitting: Sequence[Mapping[str, Any]], there: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the only one of what there is that fits; SampleError, which says what to choose from, if there is none."""
+    if len(fitting) == 1:
+        return dict(fitting[0])
+    names = ", ".join(sorted(str(entry["name"]) for entry in there)[:MOST_NAMES]) or "none"
+    if wanted:
+        raise SampleError(f"{option}: {wanted!r} fits {len(fitting)}; there are: {names}.")
+    raise SampleError(f"{option}: name the one to use; there are: {names}.")
 
 
 def bad_status(problem: CloudError) -> Status:

@@ -25,7 +25,12 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     skipped,
     unseen,
 )
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import Beat, Health, watch_beats
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import (
+    Beat,
+    Health,
+    service_beat,
+    watch_beats,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._look import Look
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._offline import Held, Offline
@@ -36,7 +41,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Kind,
     Sample,
     SampleError,
-    becomes_true,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
@@ -56,6 +60,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.glance import SIZE
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import SERVICE as NOVA
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import NovaSample
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true
 
 MOST_TYPES = 4
 _NO_TYPE = "__DEFAULT__"  # Cinder's own, which an operator may have left beside his
@@ -65,27 +70,14 @@ _READ = 16 * 1024 * 1024  # bytes of a volume that are read: its content, and ab
 
 def health(health: Health) -> None:
     """Cinder lists volumes, and its scheduler and the service of each backend are up and report."""
-    body = health.ask("lists_volumes", "volume list", "/volumes", limit=5)
-    if body is not None:
-        health.record("lists_volumes", "volume list", Status.PASS, "Cinder lists volumes.")
+    health.served("lists_volumes", "volume list", "/volumes", "Cinder lists volumes.", limit=5)
     if health.ask("services", "volume services", "/os-services") is not None:
         watch_beats(health, "service_reports", lambda: read_services(health))
 
 
 def read_services(health: Health) -> list[Beat]:
     """Return Cinder's service processes; the host of a volume service names its backend (``storage1@ceph``)."""
-    found = health.service.api(health.cloud).get("/os-services")["services"]
-    return [
-        Beat(
-            type=service["binary"],
-            binary=service["binary"],
-            host=service["host"],
-            alive=service["state"] == "up",
-            stamp=str(service.get("updated_at") or ""),
-            enabled=service["status"] == "enabled",
-        )
-        for service in found
-    ]
+    return [service_beat(service) for service in health.service.api(health.cloud).get("/os-services")["services"]]
 
 
 class CinderSample(Sample):
@@ -189,12 +181,8 @@ class CinderSample(Sample):
         """Return the checks: fields, the content as the server sees it, all that its witness wrote; refusals."""
         items = [item for item in self.shop.journal.items(self.service.name) if item.type == "volume" and item.id]
         suffixes = [item.name.removeprefix(self.shop.prefix) for item in items]
-        fields = {
-            f"{suffix.replace('-', '_')}_unchanged": partial(self.same, self.volumes, suffix, volume_facts)
-            for suffix in suffixes
-        }
         return {
-            **fields,
+            **self.all_same(dict.fromkeys(suffixes, (self.volumes, volume_facts))),
             "snapshot_unchanged": lambda: self.same(self.snapshots, "snapshot", snapshot_facts),
             "transfer_unchanged": lambda: self.same(self.transfers, "transfer", transfer_facts),
             "volume_content": self._guest_content,
@@ -274,7 +262,7 @@ class CinderSample(Sample):
                 self._await(volume.id, "in-use")
                 self._detach(volume.id)
         finally:
-            self._discard(volume)
+            self.discard(self.volumes, volume)
         return finding("new volume", True, "A new server got a new volume, and gave it back.")
 
     def _replug(self) -> Finding:
@@ -293,7 +281,7 @@ class CinderSample(Sample):
     def _restore(self) -> Finding:
         volume = self._begin("exercise-restored", {"snapshot_id": self.made("snapshot").id})
         self._await(volume.id, "available")
-        self._discard(volume)
+        self.discard(self.volumes, volume)
         return finding(self.name("snapshot"), True, "A new volume was made of the old snapshot.")
 
     def _new_volumes(self) -> Finding:
@@ -305,14 +293,9 @@ class CinderSample(Sample):
         for volume in volumes:
             self._await(volume.id, "available")
         sizes = {self.volumes.get(self.api, volume.id)["size"] for volume in volumes}
-        for volume in volumes:
-            self._discard(volume)
+        self.discard(self.volumes, *volumes)
         message = f"A new volume of each type ({', '.join(types)}) was made and extended."
         return finding("new volumes", sizes == {2}, message, expected=[2], found=sorted(sizes))
-
-    def _discard(self, volume: Item) -> None:
-        self.drop(self.volumes, volume)
-        self.vanish(self.volumes, [volume.id])
 
     def _detach(self, id_: str) -> None:
         """Take a volume from the servers that have it."""

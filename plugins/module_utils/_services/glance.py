@@ -147,12 +147,8 @@ class GlanceSample(Sample):
 
     def checks(self) -> Checks:
         """Return the checks: fields, contents, who may do what."""
-        fields = {
-            f"{suffix.replace('-', '_')}_unchanged": partial(self.same, self.kind, suffix, image_facts)
-            for suffix in IMAGES
-        }
         return {
-            **fields,
+            **self.all_same(dict.fromkeys(IMAGES, (self.kind, image_facts))),
             "image_content": lambda: self._same_content("image", self.api),
             "protected_image_content": lambda: self._same_content("protected-image", self.api),
             "shared_image_content": self._shared_content,

@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Api, MissingError
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._compare import (
     Finding,
     finding,
@@ -29,7 +28,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Kind,
     Sample,
     SampleError,
-    becomes_true,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
@@ -43,6 +41,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.c
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.swift import SERVICE as SWIFT
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.swift import account
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import look_until
 
 WORK_PATIENCE = 60  # seconds that the work on a stack may take before it counts as hanging
 OLD_TEMPLATE: dict[str, Any] = {
@@ -93,9 +92,7 @@ PLACES: dict[str, tuple[Service, str]] = {
 def health(health: Health) -> None:
     """Heat lists stacks, and an engine on each host is up and reports."""
     own = f"/{health.cloud.project_id}"
-    body = health.ask("lists_stacks", "stack list", f"{own}/stacks", limit=5)
-    if body is not None:
-        health.record("lists_stacks", "stack list", Status.PASS, "Heat lists stacks.")
+    health.served("lists_stacks", "stack list", f"{own}/stacks", "Heat lists stacks.", limit=5)
     if health.ask("services", "engines", f"{own}/services") is not None:
         watch_beats(health, "service_reports", lambda: read_engines(health))
 
@@ -246,17 +243,13 @@ class HeatSample(Sample):
     def checks(self) -> Checks:
         """Return the checks: fields, resources by their real ids, what these really are, events; refusals."""
         stacks = ("stack", "old-stack", "failed-stack")
-        fields = {
-            f"{suffix.replace('-', '_')}_unchanged": partial(self.same, self.stacks, suffix, stack_facts)
-            for suffix in stacks
-        }
         resources = {
             f"{suffix.replace('-', '_')}_resources_unchanged": partial(self._same_resources, suffix)
             for suffix in stacks
         }
         path = self.stacks.path
         return {
-            **fields,
+            **self.all_same(dict.fromkeys(stacks, (self.stacks, stack_facts))),
             **resources,
             "resources_exist": self._real_resources,
             "template_unchanged": self._same_template,
@@ -308,16 +301,14 @@ class HeatSample(Sample):
 
     def _nothing_hangs(self) -> Finding:
         """No stack of the project stays at work for ever."""
-        hanging: list[str] = []
 
-        def ended() -> bool:
+        def at_work() -> list[str]:
             found = self.stacks.all(self.api)
-            hanging[:] = [one["stack_name"] for one in found if one["stack_status"].endswith("_IN_PROGRESS")]
-            return not hanging
+            return [one["stack_name"] for one in found if one["stack_status"].endswith("_IN_PROGRESS")]
 
-        good = becomes_true(ended, WORK_PATIENCE, step=2)
+        hanging = look_until(at_work, lambda found: not found, WORK_PATIENCE, step=2)
         message = f"{', '.join(hanging)} stay in progress." if hanging else "No stack is in progress."
-        return finding("stacks", good, message, expected=[], found=list(hanging))
+        return finding("stacks", not hanging, message, expected=[], found=hanging)
 
     def _bad_template(self) -> Finding:
         """A template whose resource type does not exist is refused at once, and leaves no stack."""
@@ -376,8 +367,7 @@ class HeatSample(Sample):
     def _new_stack(self) -> Finding:
         item = self._begin("exercise-stack", OLD_TEMPLATE)
         self._settle(item, "CREATE_COMPLETE")
-        self.drop(self.stacks, item)
-        self.vanish(self.stacks, [item.id])
+        self.discard(self.stacks, item)
         return finding(item.name, True, "A new stack was made and deleted.")
 
     def remove(self) -> None:

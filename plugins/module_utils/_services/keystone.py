@@ -275,9 +275,7 @@ class KeystoneSample(Sample):
     def _application_works(self) -> Finding:
         item, auth = self.made("application-credential"), self._stored(APPLICATION_CLOUD)
         if not auth:
-            return unseen(
-                item.name, f"The secret of {item.name} is not in the run's clouds.yaml, so it cannot be tried."
-            )
+            return _untried(item, f"secret of {item.name}")
         try:
             body = self._use_application(auth).body["token"]
         except HttpError as problem:
@@ -290,9 +288,7 @@ class KeystoneSample(Sample):
         """A restricted credential must not make another one."""
         item, auth = self.made("application-credential"), self._stored(APPLICATION_CLOUD)
         if not auth:
-            return unseen(
-                item.name, f"The secret of {item.name} is not in the run's clouds.yaml, so it cannot be tried."
-            )
+            return _untried(item, f"secret of {item.name}")
         token = self._use_application(auth).headers["x-subject-token"]
         body = {_CREDENTIAL: {"name": self.name("forbidden")}}
         headers = {"X-Auth-Token": token}
@@ -334,7 +330,7 @@ class KeystoneSample(Sample):
         item, token = self.made("token"), self._stored(TOKEN_CLOUD).get("token", "")
         ends = str(item.facts["expires_at"])
         if not token:
-            return unseen(item.name, "The token is not in the run's clouds.yaml, so it cannot be tried.")
+            return _untried(item, "token")
         if expired(ends):
             return skipped(item.name, f"The token that was issued before ended at {ends}, as it had to.")
         headers = {"X-Auth-Token": token, "X-Subject-Token": token}
@@ -351,7 +347,7 @@ class KeystoneSample(Sample):
     def _revoked_token(self) -> Finding:
         item, token = self.made("revoked-token"), self._stored(REVOKED_CLOUD).get("token", "")
         if not token:
-            return unseen(item.name, "The revoked token is not in the run's clouds.yaml, so it cannot be tried.")
+            return _untried(item, "revoked token")
         headers = {"X-Subject-Token": token}
         return self.refused(
             item.name, "A revoked token", lambda: self.api.request("GET", "/auth/tokens", headers=headers), 404
@@ -388,6 +384,10 @@ class KeystoneSample(Sample):
         for item in self.shop.journal.items(self.service.name):
             if item.type in (_TOKEN, "grant"):
                 self.shop.journal.write("deleted", item)
+
+
+def _untried(item: Item, what: str) -> Finding:
+    return unseen(item.name, f"The {what} is not in the run's clouds.yaml, so it cannot be tried.")
 
 
 def look(look: Look) -> dict[str, Any]:

@@ -9,7 +9,7 @@ Note that this module util is PRIVATE to the collection. It can have breaking ch
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import cached_property, partial
@@ -35,10 +35,10 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._reach import CannotPingError, ping
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import (
     Checks,
+    Facts,
     Kind,
     Sample,
-    SampleError,
-    becomes_true,
+    the_one,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
@@ -48,6 +48,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Service,
     Upkeep,
 )
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true
 
 CIDR = "10.213.77.0/24"  # of the sample network; private to it, as the router translates addresses
 OTHER_CIDR, POOL, EXERCISE_CIDR = "10.213.78.0/26", "10.213.128.0/20", "10.213.79.0/24"
@@ -58,7 +59,6 @@ FAR_AWAY = "10.213.100.0/24"  # nobody is there either, so a rule for it lets no
 HTTP_PORT, ECHO_PORT = 80, 7
 BLOCKED_PORT = 8080  # no rule lets it in, so it must stay blocked
 SWITCH = Path("/run/openvswitch/db.sock")  # where Open vSwitch is asked, on a host that has one
-Facts = Callable[[Mapping[str, Any]], dict[str, Any]]
 # What nova's sample makes of Neutron's types, too.
 _SHARED_KINDS = frozenset({"port", "floatingip"})
 # Of these a user of another project must not know that they exist.
@@ -87,9 +87,7 @@ _OPEN: tuple[dict[str, Any], ...] = (
 
 def health(health: Health) -> None:
     """Neutron lists networks, and each agent is alive and reports."""
-    body = health.ask("lists_networks", "network list", "/networks", limit=5)
-    if body is not None:
-        health.record("lists_networks", "network list", Status.PASS, "Neutron lists networks.")
+    health.served("lists_networks", "network list", "/networks", "Neutron lists networks.", limit=5)
     beats = health.ask("agents", "agents", "/agents")
     if beats is None:
         return
@@ -294,12 +292,8 @@ class NeutronSample(Sample):
 
     def checks(self) -> Checks:
         """Return the checks: every part is unchanged, the gateway answers, nobody else sees or takes anything."""
-        fields = {
-            f"{suffix.replace('-', '_')}_unchanged": partial(self.same, kind, suffix, facts_of)
-            for suffix, (kind, facts_of) in self.parts.items()
-        }
         return {
-            **fields,
+            **self.all_same(self.parts),
             "router_interfaces_unchanged": self._same_interfaces,
             "gateway_answers": lambda: gateway_finding(self.made("router")),
             "shared_network_seen": self._sharing,
@@ -489,12 +483,7 @@ def external_network(sample: Sample) -> dict[str, Any]:
     networks = api.get("/networks", **{"router:external": True})["networks"]
     wanted = sample.options.external_network
     fitting = [network for network in networks if wanted in (None, network["name"], network["id"])]
-    if len(fitting) == 1:
-        return dict(fitting[0])
-    names = ", ".join(sorted(network["name"] for network in networks)) or "none"
-    if wanted:
-        raise SampleError(f"external_network: {wanted!r} fits {len(fitting)} external networks; there are: {names}.")
-    raise SampleError(f"external_network: name the one to use; there are: {names}.")
+    return the_one("external_network", wanted, fitting, networks)
 
 
 def gateway_answers(router: Mapping[str, Any], wait: float) -> bool | None:

@@ -14,7 +14,7 @@ import time as clock
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Api, CloudError, MissingError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
@@ -30,6 +30,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import (
     Health,
+    service_beat,
     watch_beats,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item
@@ -49,7 +50,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Kind,
     Sample,
     SampleError,
-    becomes_true,
+    the_one,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
@@ -75,8 +76,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.n
     port_facts,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
-
-Told = TypeVar("Told")
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true, look_until
 
 # Actions on a server that stop it, restart it or replace it. Moving it while it runs is not among them.
 INTERRUPTING = frozenset(
@@ -137,9 +137,7 @@ _HTTP_PATIENCE = 30  # seconds in which a guest that answers pings has to answer
 
 def health(health: Health) -> None:
     """Nova lists servers, each service process is up and reports, each hypervisor is up."""
-    body = health.ask("lists_servers", "server list", "/servers", limit=5)
-    if body is not None:
-        health.record("lists_servers", "server list", Status.PASS, "Nova lists servers.")
+    health.served("lists_servers", "server list", "/servers", "Nova lists servers.", limit=5)
     if health.ask("services", "compute services", "/os-services") is None:
         return
     watch_beats(health, "service_reports", lambda: read_services(health))
@@ -149,18 +147,6 @@ def health(health: Health) -> None:
 def read_services(health: Health) -> list[Report]:
     """Return Nova's service processes."""
     return [service_beat(service) for service in health.service.api(health.cloud).get("/os-services")["services"]]
-
-
-def service_beat(service: Mapping[str, Any]) -> Report:
-    """Return what Nova says of one service process; one that is forced down counts as switched off."""
-    return Report(
-        type=service["binary"],
-        binary=service["binary"],
-        host=service["host"],
-        alive=service["state"] == "up",
-        stamp=str(service.get("updated_at") or ""),
-        enabled=service["status"] == "enabled" and not service.get("forced_down"),
-    )
 
 
 def _look_at_hypervisors(health: Health) -> None:
@@ -274,7 +260,7 @@ class NovaSample(Sample):
         images = GLANCE.api(self.cloud).get("/images", status="active", limit=1000)["images"]
         usable = [i for i in images if i["disk_format"] not in ("aki", "ari") and i["owner"] != self.cloud.project_id]
         fitting = [image for image in (images if wanted else usable) if wanted in (None, image["name"], image["id"])]
-        return self._only("server_image", wanted, fitting, usable)
+        return str(the_one("server_image", wanted, fitting, usable)["id"])
 
     def _flavor(self) -> str:
         """Return the id of the flavor named, or of the smallest one."""
@@ -282,15 +268,8 @@ class NovaSample(Sample):
         flavors = self.api.get("/flavors/detail")["flavors"]
         if not wanted and flavors:
             return str(min(flavors, key=lambda flavor: (flavor["ram"], flavor["vcpus"], flavor["disk"]))["id"])
-        return self._only("server_flavor", wanted, [f for f in flavors if wanted in (f["name"], f["id"])], flavors)
-
-    def _only(self, option: str, wanted: str | None, fitting: list[Any], there: list[Any]) -> str:
-        if len(fitting) == 1:
-            return str(fitting[0]["id"])
-        names = ", ".join(sorted(str(entry["name"]) for entry in there)[:10]) or "none"
-        if wanted:
-            raise SampleError(f"{option}: {wanted!r} fits {len(fitting)}; there are: {names}.")
-        raise SampleError(f"{option}: name the one to use; there are: {names}.")
+        fitting = [flavor for flavor in flavors if wanted in (flavor["name"], flavor["id"])]
+        return str(the_one("server_flavor", wanted, fitting, flavors)["id"])
 
     def _await(self, id_: str, *statuses: str) -> None:
         self.wait(f"Server {id_}: status {statuses[0]}", lambda: self._is(id_, statuses))
@@ -428,7 +407,7 @@ class NovaSample(Sample):
                 self._await(server.id, "ACTIVE")
                 yield server
             finally:
-                self._discard(server)
+                self.discard(self.servers, server)
 
     @contextmanager
     def _some_network(self, suffix: str) -> Iterator[str]:
@@ -439,11 +418,6 @@ class NovaSample(Sample):
         else:
             with self.network.network_for_a_while(suffix) as network:
                 yield network.id
-
-    def _discard(self, *servers: Item) -> None:
-        for server in servers:
-            self.drop(self.servers, server)
-        self.vanish(self.servers, [server.id for server in servers])
 
     def _cycle_hosts(self) -> Finding:
         """Start as many servers as there are hosts, of which no two may share one: so each host gets one.
@@ -488,7 +462,7 @@ class NovaSample(Sample):
                     except SampleError as problem:
                         troubles.append(str(problem))
         finally:
-            self._discard(*servers)
+            self.discard(self.servers, *servers)
 
     def _host_of(self, id_: str) -> str:
         """Return the host of a server, which only an administrator is told."""
@@ -542,9 +516,7 @@ class NovaSample(Sample):
         servers = [self._boot(f"exercise-server-{zone}", {**more, "availability_zone": zone}) for zone in names]
         for server in servers:
             self._await(server.id, "ACTIVE")
-        for server in servers:
-            self.drop(self.servers, server)
-        self.vanish(self.servers, [server.id for server in servers])
+        self.discard(self.servers, *servers)
         return finding("new servers", bool(servers), f"A new server started in each zone: {', '.join(names)}.")
 
     def remove(self) -> None:
@@ -603,7 +575,9 @@ def read_boot_id(address: str, path: str | None) -> str | None:
 
 def boot_id_now(server: Item, address: str, path: str | None) -> str | None:
     """Return the boot id that the guest tells, once it is asked what it told before."""
-    return told(lambda: read_boot_id(address, path), bool) if path and server.facts.get("boot_id") else None
+    if not path or not server.facts.get("boot_id"):
+        return None
+    return look_until(lambda: read_boot_id(address, path), bool, 5)
 
 
 def look_at_witness(address: str) -> Beat | None:
@@ -614,7 +588,7 @@ def look_at_witness(address: str) -> Beat | None:
 
 def first_beat(address: str) -> Beat | None:
     """Return the first beat of the witness, which may begin a moment later than the guest's web server."""
-    return told(lambda: look_at_witness(address), lambda _beat: True)
+    return look_until(lambda: look_at_witness(address), lambda beat: beat is not None, 5)
 
 
 def latest_beat(server: Item, address: str) -> Beat | None:
@@ -626,25 +600,12 @@ def latest_beat(server: Item, address: str) -> Beat | None:
     before = from_facts(server.facts.get("witness"))
     if before is None:
         return None
-    return told(
-        lambda: look_at_witness(address),
-        lambda beat: tell(before, beat).silence is not Silence.PAUSED,
-        timeout=BEAT_LIMIT,
-    )
+    return look_until(lambda: look_at_witness(address), lambda beat: is_timely(before, beat), BEAT_LIMIT)
 
 
-def told(look: Callable[[], Told | None], enough: Callable[[Told], bool], timeout: float = 5) -> Told | None:
-    """Look until there is an answer that is enough, and return the last one; None when nothing ever answered."""
-    answers: list[Told] = []
-
-    def asked() -> bool:
-        answer = look()
-        if answer is not None:
-            answers.append(answer)
-        return answer is not None and enough(answer)
-
-    becomes_true(asked, timeout)
-    return answers[-1] if answers else None
+def is_timely(before: Beat, now: Beat | None) -> bool:
+    """Whether a beat is there, and not so late that the guest seems to have stood still."""
+    return now is not None and tell(before, now).silence is not Silence.PAUSED
 
 
 def reach_checks(server: Item | None, boot_id_path: str | None) -> Checks:
@@ -652,29 +613,27 @@ def reach_checks(server: Item | None, boot_id_path: str | None) -> Checks:
     if server is None or not server.facts:
         return {}
     address = str(server.facts["floating_ip"])
-    checks: dict[str, Callable[[], Finding]] = {"server_ping": lambda: _pings(server, address)}
+    checks: dict[str, Callable[[], Finding]] = {
+        "server_ping": lambda: _answers(server, lambda: ping(address), f"pings at {address}")
+    }
     if not server.facts.get("http"):
         no_web = skipped(server.name, "The guest had no web server when it was made either.")
         return {**checks, "server_http": lambda: no_web}
     return {
         **checks,
-        "server_http": lambda: _answers_http(server, address),
+        "server_http": lambda: _answers(
+            server, lambda: http_get(f"http://{address}/") is not None, f"HTTP at {address}"
+        ),
         "port_blocked": lambda: _is_blocked(server, address),
         "boot_id_unchanged": lambda: _same_boot(server, boot_id_now(server, address, boot_id_path)),
         "server_not_silent": lambda: judge_witness(server, latest_beat(server, address)),
     }
 
 
-def _pings(server: Item, address: str) -> Finding:
-    answers = becomes_true(lambda: ping(address), 5)
+def _answers(server: Item, ask: Callable[[], bool], what: str) -> Finding:
+    answers = becomes_true(ask, 5)
     word = "answers" if answers else "does not answer"
-    return finding(server.name, answers, f"server {server.name} {word} pings at {address}.")
-
-
-def _answers_http(server: Item, address: str) -> Finding:
-    answers = becomes_true(lambda: http_get(f"http://{address}/") is not None, 5)
-    word = "answers" if answers else "does not answer"
-    return finding(server.name, answers, f"server {server.name} {word} HTTP at {address}.")
+    return finding(server.name, answers, f"server {server.name} {word} {what}.")
 
 
 def _is_blocked(server: Item, address: str) -> Finding:

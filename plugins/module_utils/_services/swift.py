@@ -24,7 +24,6 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Api, Cloud, HttpError, MissingError
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._compare import (
     Finding,
     finding,
@@ -46,7 +45,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Kind,
     Sample,
     SampleError,
-    becomes_true,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
@@ -54,7 +52,8 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Probe,
     Service,
 )
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._witness import judge_numbers
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._witness import Written, judge_numbers
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true, look_until
 
 SIZE = 64 * 1024  # bytes of an object, and of each segment of a large one
 QUOTA = 1024  # bytes that the container with a quota takes
@@ -83,9 +82,8 @@ def account(cloud: Cloud) -> str:
 
 def health(health: Health) -> None:
     """Swift reads the account of the project, for which it asks the account servers."""
-    body = health.ask("reads_account", "account", account(health.cloud), format="json", limit=5)
-    if body is not None:
-        health.record("reads_account", "account", Status.PASS, "Swift lists the containers of the project's account.")
+    message = "Swift lists the containers of the project's account."
+    health.served("reads_account", "account", account(health.cloud), message, format="json", limit=5)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,13 +238,9 @@ class SwiftSample(Sample):
         """Return the checks: contents, fields, what is gone in time, who is let in and who is not."""
         whole = [suffix for suffix in OBJECTS if suffix != "due-object"]
         contents = {f"{suffix.replace('-', '_')}_unchanged": partial(self._same_object, suffix) for suffix in whole}
-        fields = {
-            f"{suffix.replace('-', '_')}_unchanged": partial(self.same, self.containers, suffix, container_facts)
-            for suffix in ("container", *CONTAINERS)
-        }
         return {
             **contents,
-            **fields,
+            **self.all_same(dict.fromkeys(("container", *CONTAINERS), (self.containers, container_facts))),
             "due_object_gone": self._gone_in_time,
             "old_version_kept": self._old_version,
             "range_read": self._range,
@@ -361,15 +355,16 @@ class SwiftSample(Sample):
         name, due = self.name("container"), self.made("due-object")
         there = {self._place(suffix): self.made(suffix) for suffix in OBJECTS}
         expected = {place[1]: item.facts["etag"] for place, item in there.items() if place[0] == name and item != due}
-        found: dict[str, str] = {}
 
-        def complete() -> bool:
+        def listing() -> dict[str, str]:
             entries = self.api.get(f"{account(self.cloud)}/{name}", format="json")
-            found.clear()
-            found.update({entry["name"]: entry["hash"] for entry in entries if entry["name"] != "due-object"})
+            return {entry["name"]: entry["hash"] for entry in entries if entry["name"] != "due-object"}
+
+        def complete(found: Mapping[str, str]) -> bool:
             return found.keys() == expected.keys() and found["object"] == expected["object"]
 
-        good = becomes_true(complete, LISTING_PATIENCE, step=2)
+        found = look_until(listing, complete, LISTING_PATIENCE, step=2)
+        good = complete(found)
         message = f"The listing of container {name} is {'complete' if good else 'not what was stored'}."
         return finding(name, good, message, expected=sorted(expected), found=sorted(found))
 
@@ -381,16 +376,12 @@ class SwiftSample(Sample):
         last = last_number(str(item.facts["address"]), "/stored")
         if not last:
             return unseen(item.name, "The witness does not tell which objects it has stored.")
-        written = judge_numbers([], last)
 
-        def complete() -> bool:
-            nonlocal written
-            names = self._names(path)
-            found = sorted(int(name.removeprefix(NUMBER)) for name in names if name.removeprefix(NUMBER).isdigit())
-            written = judge_numbers(found, last)
-            return written.good
+        def stored() -> Written:
+            names = (name.removeprefix(NUMBER) for name in self._names(path))
+            return judge_numbers(sorted(int(name) for name in names if name.isdigit()), last)
 
-        becomes_true(complete, LISTING_PATIENCE, step=2)
+        written = look_until(stored, lambda found: found.good, LISTING_PATIENCE, step=2)
         return finding(item.name, written.good, f"Of the objects that the witness has stored, {written.in_words()}.")
 
     def _names(self, path: str) -> list[str]:

@@ -131,11 +131,11 @@ def _nth(quantiles: str, place: int) -> str:
 
 def _bottom(results: Mapping[str, Any], folder: Path, width: int) -> Iterator[Line]:
     made = results["resources"]
-    left = made["left"]
-    if left:
-        names = ", ".join(f"{one['type']} {one['name']}" for one in left[:3])
-        yield from _wrapped("unsure", "  left behind  ", f"{len(left)} of {made['created']} made: {names}", width)
-    else:
+    for tone, head, rest in (("unsure", "left behind", made["left"]), ("", "in use", made["in_use"])):
+        if rest:
+            names = ", ".join(f"{one['type']} {one['name']}" for one in rest[:3])
+            yield from _wrapped(tone, f"  {head:11}  ", f"{len(rest)} of {made['created']} made: {names}", width)
+    if not made["left"] and not made["in_use"]:
         yield "", f"  left behind  nothing ({made['created']} made, {made['deleted']} removed)"
     yield "", f"  report       {(folder / 'report.html').as_uri()}"
     yield "", f"  results      {folder}/results.json   junit.xml   summary.md"

@@ -19,7 +19,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._extension 
     read_description,
     task_file,
 )
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._resources import left_behind
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._resources import alive
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RESOURCES, RunDirectory
 
@@ -35,7 +35,7 @@ def keeper(run: RunDirectory) -> Keeper:
 
 
 def left(run: RunDirectory) -> list[str]:
-    return [one["name"] for one in left_behind(run.read(RESOURCES))]
+    return [one["name"] for one in alive(run.read(RESOURCES))]
 
 
 def test_an_extension_is_known_from_before_its_first_phase_until_after_its_last(

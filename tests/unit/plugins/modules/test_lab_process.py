@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._lab import _process
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true
 from ansible_collections.openstack.upgrade_test.plugins.modules import lab_process
 
 # The processes outlive the module on purpose.
@@ -105,7 +106,7 @@ def test_process_that_crashed_is_started_again(call: Call, unit: Call) -> None:
     record = _process.load("a")
     assert record is not None
     os.kill(record.pid, signal.SIGKILL)
-    _process.wait(lambda: not record.alive(), 10)
+    becomes_true(lambda: not record.alive(), 10)
 
     assert call(unit())["processes"] == ["a"]
 

@@ -27,6 +27,9 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._ver
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._performance import compare
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._reader import Target
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._seconds import CANARY, LaneSecond
+from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._html import html
+from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._markdown import markdown
+from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._terminal import summary_lines
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins import _synthetic as made
 
 LIST = Target(name="nova list servers", service="nova", via="public", mode="new", address="", auth=True)
@@ -79,6 +82,53 @@ def test_a_certain_delay_contradicts_zero_impact(tmp_path: Path) -> None:
     zero_impact = next(claim for claim in results["claims"] if claim["id"] == "zero_impact")
     assert zero_impact["services"]["nova"] == "not_met"
     assert "not_met" not in {word for name, word in zero_impact["services"].items() if name != "nova"}
+
+
+def delayed(results: dict[str, Any]) -> list[dict[str, Any]]:
+    """The findings of delays."""
+    return [one for one in results["findings"] if one["kind"].startswith("delay.")]
+
+
+def test_a_certain_delay_is_a_finding(tmp_path: Path) -> None:
+    """It names service and operation, how much slower each quantile was, and where that was measured."""
+    results = judged(tmp_path, measured(seconds(LIST, 50, 100), seconds(CANARY, 0.1, 0.1)))
+    (finding,) = delayed(results)
+
+    assert (finding["id"], finding["severity"], finding["service"]) == ("DLY-1", "fail", "nova")
+    assert (finding["subject"], finding["phase"]) == ("nova list servers", "upgrade")
+    assert (finding["begin"], finding["end"], finding["seconds"]) == (made.UPGRADE, made.AFTER, None)
+    assert "new connection from localhost: p" in finding["what"]
+    assert [name for name in ("p50", "p95", "p99") if f"{name} was " not in finding["what"]] == []
+    assert re.search(r"p50 was 50\.\d ms before and (1\.9|2\.0)\d\u00d7 that during", finding["what"])
+    assert finding["evidence"] == ("samples/service_performance/localhost",)
+    assert "nova list servers: Slower during the upgrade" in results["headline"]
+
+
+def test_delays_are_told_worst_first(tmp_path: Path) -> None:
+    """Each operation that was delayed is one finding, and one that was not is none."""
+    names = {"nova show": 90, "nova list": 200, "nova create": 50}
+    found = measured(*(seconds(replace(LIST, name=name), 50, during) for name, during in names.items()))
+
+    assert [one["subject"] for one in delayed(judged(tmp_path, found))] == ["nova list", "nova show"]
+
+
+@pytest.mark.parametrize("during", [50, 10])
+def test_no_delay_is_no_finding(tmp_path: Path, during: float) -> None:
+    """What is as fast as before, or faster, is not told as a delay."""
+    assert delayed(judged(tmp_path, measured(seconds(LIST, 50, during)))) == []
+
+
+def test_every_form_of_the_report_tells_of_a_delay(tmp_path: Path) -> None:
+    """Page, Markdown and terminal name the operation and how much slower it was among the reasons."""
+    results = judged(tmp_path, measured(seconds(LIST, 50, 100)))
+    why = html(results, []).split('id="why"')[1].split("</section>")[0]
+    rows = [line for line in markdown(results).splitlines() if "DLY-1" in line]
+    lines = [text for _tone, text in summary_lines(results, Path("/run"), width=400) if "DLY-1" in text]
+
+    for text in (why, *rows, *lines):
+        assert "nova list servers" in text
+        assert re.search(r"p50 was 50\.\d ms before and (1\.9|2\.0)\d\u00d7 that during", text)
+    assert (len(rows), len(lines)) == (1, 1)
 
 
 def test_no_delay_is_shown_with_enough_requests(tmp_path: Path) -> None:

@@ -526,7 +526,24 @@ def test_resource_told_of_again_counts_once(run: made.Synthetic) -> None:
     for event in ("intent", "created", "created", "deleted"):
         run.run.append_resource(event, **named)
 
-    assert judged(run)["resources"] == {"created": 4, "deleted": 4, "left": []}
+    assert judged(run)["resources"] == {"created": 4, "deleted": 4, "in_use": [], "left": []}
+
+
+@pytest.mark.parametrize(
+    ("end", "key"), [(None, "in_use"), ({"completed": True}, "left"), ({"completed": False}, "left")]
+)
+def test_run_that_goes_on_has_left_nothing_behind(tmp_path: Path, end: dict[str, bool] | None, key: str) -> None:
+    """What a run that is still open has made is in use; it is left behind when the run has ended, in whatever way."""
+    run = made.make(tmp_path / "runs", close=False)
+    run.run.append_resource("created", service="neutron", type="port", name="upgrade-test-x", id="7")
+    if end:
+        run.run.close(**end, now=made.END)
+    results = judged(run)
+    told = {name for name in ("in_use", "left") if results["resources"][name]}
+
+    assert told == {key}
+    assert [one["name"] for one in results["resources"][key]] == ["upgrade-test-x"]
+    assert any(one["kind"] == "cleanup.left" for one in results["findings"]) == (key == "left")
 
 
 def test_mixed_releases_are_read_from_processes(run: made.Synthetic) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._lab import _process
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true
 
 # The processes outlive those that start them on purpose.
 pytestmark = pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning")
@@ -210,7 +211,7 @@ def test_stop_ends_what_a_crash_left(make: Make) -> None:
     worker, guest = family(process)
     try:
         os.kill(record.pid, signal.SIGKILL)
-        assert _process.wait(lambda: not record.alive(), 10)
+        assert becomes_true(lambda: not record.alive(), 10)
         left = _process.load("family")
         assert left == record
         _process.stop(process, record)
@@ -309,7 +310,7 @@ def test_a_process_without_its_first_thread_is_alive() -> None:
     with subprocess.Popen([sys.executable, "-c", code]) as process:
         try:
             stat = Path(f"/proc/{process.pid}/stat")
-            assert _process.wait(lambda: stat.read_text().rpartition(")")[2].split()[0] == "Z", 20)
+            assert becomes_true(lambda: stat.read_text().rpartition(")")[2].split()[0] == "Z", 20)
             assert _process.start_time(process.pid) is not None
         finally:
             process.kill()

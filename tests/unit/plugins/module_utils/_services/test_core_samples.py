@@ -22,7 +22,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome im
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._offline import Offline
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import Owner
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._witness import Beat, Silence, tell
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._witness import Beat
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.keystone import (
     blob_facts,
     catalogue_facts,
@@ -34,13 +34,14 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.n
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import SERVICE as NOVA
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import (
+    is_timely,
     judge_witness,
     latest_beat,
     look_at_witness,
     public_key,
     reach_checks,
-    told,
 )
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import look_until
 
 BEAT = Beat(seen=1000.0, boot_id="b", number=50, uptime=60.0, longest_gap=1.0)
 SERVER = Item(service="nova", type="server", name="s", id="1", facts={"witness": BEAT.as_facts(), "floating_ip": "x"})
@@ -124,9 +125,7 @@ def test_a_pause_stays_one_however_often_one_looks() -> None:
     before, stood = replace(BEAT, seen=now - 100, uptime=100.0), replace(BEAT, seen=now, uptime=195.0)
     server = replace(SERVER, facts={**SERVER.facts, "witness": before.as_facts()})
     with witness([stood]) as address:
-        beat = told(
-            lambda: look_at_witness(address), lambda one: tell(before, one).silence is not Silence.PAUSED, timeout=1
-        )
+        beat = look_until(lambda: look_at_witness(address), lambda now: is_timely(before, now), 1)
 
     assert judge_witness(server, beat).status is Status.FAIL
 

@@ -150,6 +150,21 @@ def test_interrupted_run_says_so(tmp_path: Path) -> None:
     assert "INTERRUPTED" in page(run).split('id="why"')[0]
 
 
+@pytest.mark.parametrize(
+    ("close", "told", "untold"),
+    [(False, "1 still in use, as the run goes on:", "left behind"), (True, "1 left behind:", "in use")],
+)
+def test_resources_of_an_open_run_are_in_use(tmp_path: Path, close: bool, told: str, untold: str) -> None:
+    """The page says of a run that goes on what it uses, and only of one that has ended what it left."""
+    run = made.make(tmp_path / "runs", close=close)
+    run.run.append_resource("created", service="neutron", type="port", name="upgrade-test-x")
+    resources = page(run).split('id="resources"')[1].split("</section>")[0]
+
+    assert told in resources
+    assert untold not in resources
+    assert "upgrade-test-x" in resources
+
+
 def test_lost_observer_is_drawn_apart(run: made.Synthetic) -> None:
     """Time that a lost observer did not see is neither up nor down."""
     run.change("data_plane", ended=False, end=made.UPGRADE + 100)

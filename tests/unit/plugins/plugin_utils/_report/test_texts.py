@@ -99,6 +99,20 @@ def test_summary_has_verdict_claims_and_paths(run: made.Synthetic) -> None:
     assert "nothing (3 made, 3 removed)" in text
 
 
+@pytest.mark.parametrize(
+    ("close", "told", "untold"),
+    [(False, "in use       1 of 4", "left behind"), (True, "left behind  1 of 4", "in use")],
+)
+def test_summary_tells_in_use_from_left_behind(tmp_path: Path, close: bool, told: str, untold: str) -> None:
+    """What a run has made is in use as long as the run is open, and left behind once it is not."""
+    run = made.make(tmp_path / "runs", close=close)
+    run.run.append_resource("created", service="neutron", type="port", name="upgrade-test-x")
+    text = "\n".join(text for _tone, text in summary_lines(judged(run), run.run.path))
+
+    assert f"  {told} made: port upgrade-test-x" in text
+    assert untold not in text
+
+
 def test_summary_cannot_drive_the_terminal(run: made.Synthetic) -> None:
     """Escape sequences in recorded texts do not reach the terminal; plain output is ASCII."""
     results = judged(run)
