@@ -156,8 +156,11 @@ class Lab:
         timeout: float = 300,
         meanwhile: Callable[[subprocess.Popen[bytes]], None] | None = None,
     ) -> Played:
-        """Run another playbook with the lab's inventory; ``meanwhile`` is called with its process once it runs."""
-        given = {"upgrade_test_runs_dir": str(self.runs), **(variables or {})}
+        """Run another playbook with the lab's inventory; ``meanwhile`` is called with its process once it runs.
+
+        Health is looked at quickly, unless the variables say otherwise: most tests are about something else.
+        """
+        given = {"upgrade_test_runs_dir": str(self.runs), "upgrade_test_depth": "quick", **(variables or {})}
         return self._play(name, ("-i", str(self.inventory)), given, timeout, meanwhile)
 
     def _play(

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
 import pytest
 from ansible_collections.openstack.upgrade_test.tests.lab._admin import quiet
@@ -50,99 +51,44 @@ def sql(lab: Lab, statement: str) -> None:
 
 
 @contextmanager
-def planted(lab: Lab, *steps: tuple[str, str, str]) -> Iterator[None]:
-    """Plant faults by statements, each with the one that takes it back."""
+def planted(lab: Lab, plant: str, undo: str) -> Iterator[None]:
+    """Plant a fault by a statement, and take it back by another."""
+    sql(lab, quoted(plant))
     try:
-        for _what, plant, _undo in steps:
-            sql(lab, quoted(plant))
         yield
     finally:
-        for _what, _plant, undo in reversed(steps):
-            sql(lab, quoted(undo))
+        sql(lab, quoted(undo))
 
 
-def test_a_healthy_cloud_has_no_finding(upgraded: Lab) -> None:
-    """Nothing is planted, and nothing is found, deep as it may be looked: each host starts a server."""
-    assert failed(upgraded, "deep") == []
+def schema_behind(lab: Lab) -> AbstractContextManager[None]:
+    """The database of glance tells of a migration before the last one."""
+    table = "UPDATE glance.alembic_version SET version_num"
+    return planted(lab, f"{table} = '2023_1_contract01'", f"{table} = '2024_1_contract01'")
 
 
-def test_server_down_behind_a_healthy_balancer(upgraded: Lab) -> None:
-    """An instance that hangs is named, although every request is answered by the other one."""
-    try:
-        upgraded.ssh("control2", SIGNAL, "glance.wsgi.api", "19")
-        wait_for(
-            lambda: any(line.startswith("glance,control2,") and ",DOWN," in line for line in _stats(upgraded)),
-            "the load balancer's notice",
-            BALANCER_PATIENCE,
-        )
-        found = failed(upgraded, "quick", "glance")
-    finally:
-        upgraded.ssh("control2", SIGNAL, "glance.wsgi.api", "18")
-    wait_for(
-        lambda: any(line.startswith("glance,control2,") and ",UP," in line for line in _stats(upgraded)),
-        "the instance's return",
-        BALANCER_PATIENCE,
-    )
-
-    assert [(one["check"], one["service"]) for one in found] == [("load_balancer", "glance")]
-    assert "control2 is DOWN" in found[0]["message"]
-
-
-def _stats(lab: Lab) -> list[str]:
-    return lab.ssh("infra", STATS).splitlines()
-
-
-def test_queue_without_a_reader(upgraded: Lab) -> None:
-    """A queue that a service has to read and nobody does is named, with the service."""
-    with unread_queue(upgraded, "conductor"):
-        found = failed(upgraded, "normal", "nova")
-
-    assert [(one["check"], one["service"], one["subject"]) for one in found] == [
-        ("message_queue", "nova", "queue conductor")
-    ]
-
-
-def test_unknown_option(upgraded: Lab) -> None:
-    """An option that the code does not know is named, with its file."""
-    file = f"{upgraded.root}/hosts/control1/etc/keystone/keystone.conf"
-    try:
-        upgraded.ssh("control1", APPEND, file, quoted("# planted\n[DEFAULT]\nno_such_option = 1\n"))
-        found = failed(upgraded, "normal", "keystone")
-    finally:
-        upgraded.ssh("control1", APPEND, file)
-
-    assert [(one["check"], one["host"], one["found"]) for one in found] == [
-        ("configuration", "control1", ["DEFAULT/no_such_option"])
-    ]
-
-
-def test_schema_behind(upgraded: Lab) -> None:
-    """A migration that is missing is named, and the command of the service says which step comes next."""
-    plant = "UPDATE glance.alembic_version SET version_num = '2023_1_contract01'"
-    undo = "UPDATE glance.alembic_version SET version_num = '2024_1_contract01'"
-    with planted(upgraded, ("schema", plant, undo)):
-        found = failed(upgraded, "normal", "glance")
-
-    assert {one["check"] for one in found} == {"database_schema", "online_migrations"}
-    assert any("lacks 2024_1_contract01" in one["message"] for one in found)
-
-
-def test_record_of_a_vanished_host(upgraded: Lab) -> None:
-    """A compute that nobody has is named, and that its record may go."""
+def record_of_a_vanished_host(lab: Lab) -> AbstractContextManager[None]:
+    """A compute that nobody has is among those that nova knows."""
     columns = "created_at, updated_at, last_seen_up, host, `binary`, topic, report_count, disabled, deleted, version"
     values = "NOW(), '2020-01-01', '2020-01-01', 'ghost', 'nova-compute', 'compute', 1, 0, 0, 66"
     plant = f"INSERT INTO nova.services ({columns}) VALUES ({values})"
-    with planted(upgraded, ("record", plant, "DELETE FROM nova.services WHERE host = 'ghost'")):
-        found = failed(upgraded, "quick", "nova")
-
-    assert [(one["check"], one["host"]) for one in found] == [("service_reports", "ghost")]
-    assert "remove this record" in found[0]["message"]
+    return planted(lab, plant, "DELETE FROM nova.services WHERE host = 'ghost'")
 
 
-@pytest.fixture
-def other_region(upgraded: Lab) -> Iterator[None]:
+@contextmanager
+def unknown_option(lab: Lab) -> Iterator[None]:
+    """An option in a configuration file that the code does not know."""
+    file = f"{lab.root}/hosts/control1/etc/keystone/keystone.conf"
+    try:
+        lab.ssh("control1", APPEND, file, quoted("# planted\n[DEFAULT]\nno_such_option = 1\n"))
+        yield
+    finally:
+        lab.ssh("control1", APPEND, file)
+
+
+@contextmanager
+def wrong_endpoint_of_another_region(lab: Lab) -> Iterator[None]:
     """A second region whose endpoint of the image service leads to the network service."""
-    identity = upgraded.admin().cloud.identity
+    identity = lab.admin().cloud.identity
     with quiet():
         urls = {service.type: service.id for service in identity.services()}
         public = next(
@@ -152,14 +98,113 @@ def other_region(upgraded: Lab) -> Iterator[None]:
         endpoint = identity.create_endpoint(
             service_id=urls["image"], interface="public", url=f"{public.rstrip('/')}/v2", region_id="RegionTwo"
         )
-    yield
-    with quiet():
-        identity.delete_endpoint(endpoint)
-        identity.delete_region("RegionTwo")
+    try:
+        yield
+    finally:
+        with quiet():
+            identity.delete_endpoint(endpoint)
+            identity.delete_region("RegionTwo")
 
 
-def test_wrong_endpoint_of_another_region(upgraded: Lab, other_region: None) -> None:
+@contextmanager
+def hanging_instance(lab: Lab) -> Iterator[None]:
+    """An instance of glance that hangs, while every request is answered by the other one."""
+    try:
+        lab.ssh("control2", SIGNAL, "glance.wsgi.api", "19")
+        _wait_for_balancer(lab, "DOWN")
+        yield
+    finally:
+        lab.ssh("control2", SIGNAL, "glance.wsgi.api", "18")
+    _wait_for_balancer(lab, "UP")
+
+
+def _wait_for_balancer(lab: Lab, state: str) -> None:
+    def noticed() -> bool:
+        lines = lab.ssh("infra", STATS).splitlines()
+        return any(line.startswith("glance,control2,") and f",{state}," in line for line in lines)
+
+    wait_for(noticed, f"the load balancer says {state}", BALANCER_PATIENCE)
+
+
+def test_a_healthy_cloud_has_no_finding(upgraded: Lab) -> None:
+    """Nothing is planted, and nothing is found, deep as it may be looked: each host starts a server."""
+    assert failed(upgraded, "deep") == []
+
+
+@pytest.fixture(scope="module")
+def found(upgraded: Lab) -> list[dict[str, Any]]:
+    """What one look finds when all faults are there at once."""
+    faults = (
+        unread_queue(upgraded, "conductor"),
+        unknown_option(upgraded),
+        schema_behind(upgraded),
+        record_of_a_vanished_host(upgraded),
+        wrong_endpoint_of_another_region(upgraded),
+        hanging_instance(upgraded),
+    )
+    with ExitStack() as stack:
+        for fault in faults:
+            stack.enter_context(fault)
+        return failed(upgraded, "normal", "keystone", "glance", "nova")
+
+
+def of(found: list[dict[str, Any]], check: str) -> list[dict[str, Any]]:
+    """The findings of one check."""
+    return [one for one in found if one["check"] == check]
+
+
+def test_server_down_behind_a_healthy_balancer(found: list[dict[str, Any]]) -> None:
+    """An instance that hangs is named, although every request is answered by the other one."""
+    (one,) = of(found, "load_balancer")
+
+    assert one["service"] == "glance"
+    assert "control2 is DOWN" in one["message"]
+
+
+def test_queue_without_a_reader(found: list[dict[str, Any]]) -> None:
+    """A queue that a service has to read and nobody does is named, with the service."""
+    assert [(one["service"], one["subject"]) for one in of(found, "message_queue")] == [("nova", "queue conductor")]
+
+
+def test_unknown_option(found: list[dict[str, Any]]) -> None:
+    """An option that the code does not know is named, with its file."""
+    (one,) = of(found, "configuration")
+
+    assert (one["service"], one["host"], one["found"]) == ("keystone", "control1", ["DEFAULT/no_such_option"])
+
+
+def test_schema_behind(found: list[dict[str, Any]]) -> None:
+    """A migration that is missing is named, and the command of the service says which step comes next."""
+    assert [one["service"] for one in of(found, "online_migrations")] == ["glance"]
+    assert [one["service"] for one in of(found, "database_schema")] == ["glance"]
+    assert "lacks 2024_1_contract01" in of(found, "database_schema")[0]["message"]
+
+
+def test_record_of_a_vanished_host(found: list[dict[str, Any]]) -> None:
+    """A compute that nobody has is named, and that its record may go."""
+    (one,) = of(found, "service_reports")
+
+    assert (one["service"], one["host"]) == ("nova", "ghost")
+    assert "remove this record" in one["message"]
+
+
+def test_wrong_endpoint_of_another_region(found: list[dict[str, Any]]) -> None:
     """The region and the interface are named; the endpoints of the region in use are well."""
-    found = failed(upgraded, "quick", "glance")
+    elsewhere = [one for one in found if one["subject"] == "public endpoint in region RegionTwo"]
 
-    assert {one["subject"] for one in found} == {"public endpoint in region RegionTwo"}
+    assert {one["service"] for one in elsewhere} == {"glance"}
+
+
+def test_nothing_else_is_found(found: list[dict[str, Any]]) -> None:
+    """Each finding is one of the faults that were planted."""
+    known = {
+        "load_balancer",
+        "message_queue",
+        "configuration",
+        "online_migrations",
+        "database_schema",
+        "service_reports",
+    }
+    others = [one for one in found if one["check"] not in known]
+
+    assert {one["subject"] for one in others} == {"public endpoint in region RegionTwo"}

@@ -77,7 +77,7 @@ def word(owned: Owned) -> str:
 @pytest.fixture(scope="module")
 def run(upgradable: FullLab, owned: Owned, word: str) -> Played:
     """The upgrade, with the settings that the lab's inventory has."""
-    return upgradable.play("run", {"upgrade_test_to_release": NEW}, timeout=2400)
+    return upgradable.play("run", {"upgrade_test_to_release": NEW, "upgrade_test_depth": "normal"}, timeout=2400)
 
 
 @pytest.fixture(scope="module")
