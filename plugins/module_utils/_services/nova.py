@@ -130,6 +130,7 @@ _FIELDS = [
 ]
 WITNESS = "/beat"  # the page of the witness in the guest
 _HINTS = "os:scheduler_hints"
+_NO_PLACE = "No valid host was found"  # of a server that failed on its hosts, Nova says something else
 MOST_APART = 10  # members that a group of servers may have, unless an operator allows more
 _RULE_PATIENCE = 30  # seconds in which a new rule has to take effect
 _HTTP_PATIENCE = 30  # seconds in which a guest that answers pings has to answer HTTP, if it ever will
@@ -450,9 +451,10 @@ class NovaSample(Sample):
     ) -> None:
         """Start the servers, and note which host each came to and what went wrong."""
         servers: list[Item] = []
-        more = {"networks": [{"uuid": network}], _HINTS: {"group": group.id}}
+        agents = self._hosts_of_agents()
         try:
             for zone, hosts in wanted.items():
+                more = {"networks": networks_for(hosts, agents, network), _HINTS: {"group": group.id}}
                 for number in range(len(hosts)):
                     server = self._boot(f"cycle-{zone}-{number}", {**more, "availability_zone": zone})
                     servers.append(server)
@@ -463,6 +465,14 @@ class NovaSample(Sample):
                         troubles.append(str(problem))
         finally:
             self.discard(self.servers, *servers)
+
+    def _hosts_of_agents(self) -> set[str]:
+        """Return the hosts with agents of the network, as an administrator is told; none when he is not."""
+        try:
+            agents = self.network.service.api(self.shop.admin).get("/agents")["agents"] if self.shop.admin else []
+        except CloudError:
+            return set()
+        return {str(agent["host"]) for agent in agents}
 
     def _host_of(self, id_: str) -> str:
         """Return the host of a server, which only an administrator is told."""
@@ -551,6 +561,16 @@ def offline(case: Offline) -> None:
     case.examine(reach_checks(case.named("server"), case.boot_id_path))
 
 
+def networks_for(hosts: Sequence[str], agents: set[str], network: str) -> Any:
+    """Return what networks new servers on some hosts are to have: none where no host has an agent, dead or alive.
+
+    Such hosts give no server a network; where nobody has agents, the network does without.
+    """
+    shorts = {name.partition(".")[0] for name in agents}
+    connected = not agents or any(host.partition(".")[0] in shorts for host in hosts)
+    return [{"uuid": network}] if connected else "none"
+
+
 def judge_reached(hosts: set[str], reached: Mapping[str, str], troubles: Sequence[str]) -> Finding:
     """Say whether a new server started on each host, and on which it did not."""
     missing = sorted(hosts - reached.keys())
@@ -561,6 +581,9 @@ def judge_reached(hosts: set[str], reached: Mapping[str, str], troubles: Sequenc
     message = f"No new server started on {', '.join(missing)}."
     if not troubles:
         return unseen("new servers", f"{message} None was sent there.", evidence=evidence)
+    if all(_NO_PLACE in one for one in troubles):
+        # Hosts may be kept for other flavors, and a full cloud is not a broken one.
+        return unseen("new servers", f"{message} The scheduler found no place for it there.", evidence=evidence)
     more = {"expected": sorted(hosts), "found": sorted(reached), "evidence": evidence}
     return finding("new servers", False, f"{message} {troubles[0]}", **more)
 

@@ -33,7 +33,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Probe,
     Service,
 )
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import judge_reached
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import judge_reached, networks_for
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins._small_cloud import (
     SmallCloud,
     clouds_yaml,
@@ -193,6 +193,24 @@ def test_each_host_has_to_be_reached() -> None:
     assert judge_reached(hosts, both, []).status is Status.PASS
     assert (failed.status, "compute2" in failed.message) == (Status.FAIL, True)
     assert judge_reached(hosts, one, []).status is Status.UNKNOWN
+
+
+def test_a_host_without_a_place_is_unknown() -> None:
+    """It may be kept for other flavors, or be full; a server that failed on a host is told in other words."""
+    no_place = "Server s went into ERROR: No valid host was found. There are not enough hosts available."
+    exhausted = "Server s went into ERROR: Exceeded maximum number of retries. Exhausted all hosts available."
+
+    assert judge_reached({"a", "b"}, {"a": "1"}, [no_place]).status is Status.UNKNOWN
+    assert judge_reached({"a", "b"}, {"a": "1"}, [no_place, exhausted]).status is Status.FAIL
+
+
+def test_a_host_that_no_agent_serves_gets_a_server_without_a_network() -> None:
+    """Its port could not be bound anywhere; where the network needs no agents, or one has died, it has to be."""
+    given = [{"uuid": "n"}]
+
+    assert networks_for(["compute2"], {"compute1.example.org", "network1"}, "n") == "none"
+    assert networks_for(["compute1", "compute2"], {"compute1.example.org"}, "n") == given
+    assert networks_for(["compute2"], set(), "n") == given
 
 
 def test_only_hosts_that_take_servers_are_asked_for() -> None:
