@@ -28,7 +28,7 @@ from ansible_collections.openstack.upgrade_test.tests.lab._resources import (
 )
 
 DEEP = {"keystone", "glance", "neutron", "nova"}
-KILLS = int(os.environ.get("UPGRADE_TEST_LAB_KILLS", "2"))
+KILLS = int(os.environ.get("UPGRADE_TEST_LAB_KILLS", "1"))
 EDIT = """
 import pathlib, sys
 path, kept = pathlib.Path(sys.argv[1]), pathlib.Path("/run/lab/kept")
