@@ -33,10 +33,6 @@ SCENARIOS: Mapping[str, str] = {
 }
 
 
-class RallyError(Exception):
-    """Why Rally cannot be run, in one sentence for the operator."""
-
-
 def specification(people: list[Cloud]) -> dict[str, Any]:
     """Return what Rally is told of the cloud: the users, and no administrator."""
     first = people[0]

@@ -25,7 +25,13 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.g
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import SERVICE as NOVA
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.swift import SERVICE as SWIFT
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._test_users import account, entry, users, write
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._test_users import (
+    ToolError,
+    account,
+    entry,
+    users,
+    write,
+)
 
 SMOKE = "smoke"
 # How the names of a service's tests begin. Heat's come with its plugin, and Placement has none for such a user.
@@ -42,10 +48,6 @@ CONF, ACCOUNTS, OWN_CLOUDS, IMAGE = "etc/tempest.conf", "etc/accounts.yaml", "et
 _DOMAIN = "default"  # python-tempestconf knows no other
 
 
-class TempestError(Exception):
-    """Why Tempest cannot be run, in one sentence for the operator."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Selection:
     """Which tests are run: smoke tests, or those that an expression finds; of which services."""
@@ -60,19 +62,19 @@ class Selection:
         chosen = [name for name in self.services if name in PREFIXES]
         if not chosen:
             known = ", ".join(PREFIXES)
-            raise TempestError(f"services: Tempest has no tests of {', '.join(self.services)}, only of {known}.")
+            raise ToolError(f"services: Tempest has no tests of {', '.join(self.services)}, only of {known}.")
         return {name: rf"(?:^|\(){PREFIXES[name]}" for name in chosen}
 
     def regex(self) -> str:
         """Return the expression that selects the tests; Tempest takes a blank for an or, so there must be none."""
         spaced = [one for one in self.tests if not one or " " in one]
         if spaced:
-            raise TempestError(f"tests: {spaced[0]!r} has a blank or is empty; a list has one expression an entry.")
+            raise ToolError(f"tests: {spaced[0]!r} has a blank or is empty; a list has one expression an entry.")
         for one in (*self.tests, self.exclude):
             try:
                 re.compile(one)
             except re.error as problem:
-                raise TempestError(f"tests: {one!r} is no regular expression: {problem}.") from None
+                raise ToolError(f"tests: {one!r} is no regular expression: {problem}.") from None
         wanted = [r"\[.*\bsmoke\b" if one == SMOKE else one for one in self.tests]
         # One expression before another has to be found anywhere in the name, the service at its beginning.
         anywhere = f"(?=.*(?:{'|'.join(wanted)}))" if wanted else ""
@@ -144,7 +146,7 @@ def _one(option: str, wanted: str | None, there: Sequence[Mapping[str, Any]]) ->
     if not fitting:
         names = ", ".join(sorted(str(one["name"]) for one in there)[:10]) or "none"
         what = f"{wanted!r} is not there" if wanted else "one is needed"
-        raise TempestError(f"{option}: {what}; there are: {names}.")
+        raise ToolError(f"{option}: {what}; there are: {names}.")
     return fitting
 
 
@@ -168,7 +170,7 @@ def prepare(run: RunDirectory, folder: Path, choices: Choices, api_timeout: int)
     people = users(run, api_timeout)
     first = people[0]
     if first.user_domain_name.lower() != _DOMAIN:
-        raise TempestError(
+        raise ToolError(
             f"The test's user is in the domain {first.user_domain_name}, and python-tempestconf knows {_DOMAIN} only: "
             "name a cloud whose administrator is in it."
         )

@@ -1,19 +1,37 @@
 # Copyright: the openstack.upgrade_test contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The test's users, in the forms that test programs of others want them.
+"""The test's users, in the forms that test programs of others want them, and where these programs are installed.
 
 Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
 """
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Access, Cloud, CloudError, connect
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import CLOUDS, RunDirectory
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import CLOUD, STRANGER
+
+
+class ToolError(Exception):
+    """Why a tool cannot be run, in one sentence for the operator."""
+
+
+def command(environment: Path, name: str, packages: str) -> str:
+    """Return the path of a command of a virtual environment; ToolError when it is not there."""
+    path = environment / "bin" / name
+    if not os.access(path, os.X_OK):
+        raise ToolError(f"environment_path: {environment} has no bin/{name}: install {packages} in it.")
+    return str(path)
+
+
+def search_path(environment: Path) -> dict[str, str]:
+    """Return the variable by which commands of a virtual environment find each other."""
+    return {"PATH": f"{environment / 'bin'}:{os.environ.get('PATH', os.defpath)}"}
 
 
 def users(run: RunDirectory, api_timeout: int) -> list[Cloud]:

@@ -130,7 +130,6 @@ rally:
       type: dict
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -141,12 +140,12 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome im
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._rally import (
     REPORT,
     SCENARIOS,
-    RallyError,
     commands,
     prepare,
     remove,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory, RunError
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._test_users import ToolError, command, search_path
 
 KEYSTONE = "keystone"  # without a user nothing can be tested, so it counts for the service that has them
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -165,18 +164,16 @@ ARGUMENT_SPEC: dict[str, Any] = {
 def present(run: RunDirectory, folder: Path, params: dict[str, Any]) -> dict[str, Any]:
     """Make the workspace; return the module's result."""
     environment, task = Path(params["environment_path"]), Path(params["task"]).absolute()
-    rally = environment / "bin/rally"
-    if not os.access(rally, os.X_OK):
-        raise RallyError(f"environment_path: {environment} has no bin/rally: install rally and rally-openstack in it.")
+    rally = command(environment, "rally", "rally and rally-openstack")
     if not task.is_file():
-        raise RallyError(f"task: there is no file {task}.")
+        raise ToolError(f"task: there is no file {task}.")
     variables = prepare(run, folder, params["api_timeout"])
     told = {
         "folder": str(folder),
-        **commands(str(rally), str(task), params["arguments"]),
+        **commands(rally, str(task), params["arguments"]),
         "results": REPORT,
         "services": dict(SCENARIOS),
-        "environment": {**variables, "PATH": f"{environment / 'bin'}:{os.environ.get('PATH', os.defpath)}"},
+        "environment": {**variables, **search_path(environment)},
     }
     return {"changed": True, "rally": told, "msg": f"Rally can be run in {folder}."}
 
@@ -200,7 +197,7 @@ def main() -> None:
     )
     try:
         result = work(module)
-    except (RallyError, RunError) as error:
+    except (ToolError, RunError) as error:
         module.fail_json(msg=str(error))
     except CloudError as error:
         finish(module, [not_run("Rally", KEYSTONE, str(error), module.params["phase"])])

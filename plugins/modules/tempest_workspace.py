@@ -147,7 +147,6 @@ tempest:
       type: dict
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -161,12 +160,17 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._tempest im
     PREFIXES,
     Choices,
     Selection,
-    TempestError,
     prepare,
     remove,
 )
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._test_users import users
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._test_users import (
+    ToolError,
+    command,
+    search_path,
+    users,
+)
 
+PACKAGES = "tempest and python-tempestconf"
 KEYSTONE = "keystone"  # without a user nothing can be tested, so it counts for the service that has them
 ARGUMENT_SPEC: dict[str, Any] = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
@@ -187,22 +191,12 @@ ARGUMENT_SPEC: dict[str, Any] = {
 }
 
 
-def command(environment: Path, name: str) -> str:
-    """Return the path of a command of the virtual environment; TempestError when it is not there."""
-    path = environment / "bin" / name
-    if not os.access(path, os.X_OK):
-        raise TempestError(
-            f"environment_path: {environment} has no bin/{name}: install tempest and python-tempestconf in it."
-        )
-    return str(path)
-
-
 def tested(run: RunDirectory, params: dict[str, Any]) -> list[str]:
     """Return the services whose tests are run: those that were named, or those of the catalogue; CloudError."""
     try:
         named = chosen(params["services"])
     except CloudError as mistake:  # of the operator, not of the cloud
-        raise TempestError(str(mistake)) from None
+        raise ToolError(str(mistake)) from None
     if params["services"]:
         return [service.name for service in named]
     cloud = users(run, params["api_timeout"])[0]
@@ -212,7 +206,7 @@ def tested(run: RunDirectory, params: dict[str, Any]) -> list[str]:
 def present(run: RunDirectory, folder: Path, params: dict[str, Any]) -> dict[str, Any]:
     """Make the workspace; return the module's result."""
     environment = Path(params["environment_path"])
-    tools = [command(environment, name) for name in ("discover-tempest-config", "tempest")]
+    tools = [command(environment, name, PACKAGES) for name in ("discover-tempest-config", "tempest")]
     selection = Selection(
         tests=params["tests"],
         exclude=params["exclude"],
@@ -221,7 +215,7 @@ def present(run: RunDirectory, folder: Path, params: dict[str, Any]) -> dict[str
     )
     argv = selection.argv(tools[1])
     if selection.load_list and not Path(selection.load_list).is_file():
-        raise TempestError(f"load_list: there is no file {selection.load_list}.")
+        raise ToolError(f"load_list: there is no file {selection.load_list}.")
     choices = Choices(**{name: params[name] for name in ("image", "flavor", "network", "settings")})
     arguments, variables = prepare(run, folder, choices, params["api_timeout"])
     told = {
@@ -229,7 +223,7 @@ def present(run: RunDirectory, folder: Path, params: dict[str, Any]) -> dict[str
         "discover": [tools[0], *arguments],
         "run": argv,
         "services": selection.expressions(),
-        "environment": {**variables, "PATH": f"{environment / 'bin'}:{os.environ.get('PATH', os.defpath)}"},
+        "environment": {**variables, **search_path(environment)},
     }
     return {"changed": True, "tempest": told, "msg": f"Tempest can be run in {folder}."}
 
@@ -255,7 +249,7 @@ def main() -> None:
     )
     try:
         result = work(module)
-    except (TempestError, RunError) as error:
+    except (ToolError, RunError) as error:
         module.fail_json(msg=str(error))
     except CloudError as error:
         finish(module, [not_run("Tempest", KEYSTONE, str(error), module.params["phase"])])

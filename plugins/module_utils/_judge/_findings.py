@@ -42,6 +42,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._att
 FAIL, WARNING, NOTE = "fail", "warning", "note"
 PLANNED = "downtime.planned"
 PLANNED_WORDS = "Planned: a cold upgrade stops all services. "
+ROLLING_HINT = "A rolling upgrade does without."
 MOST_TASKS = 12
 _TESTS = "expectation external_test tempest_workspace rally_workspace host_info"
 _OBSERVERS = "api_uptime service_performance data_plane"
@@ -164,7 +165,7 @@ def _outage(facts: Facts, trouble: Trouble, found: Sequence[Trouble], policy: Po
         "seconds": round(trouble.worst.outage.end - trouble.worst.outage.begin, 3),
         "around": tuple(around(facts, trouble.begin, policy)),
         "evidence": _evidence(trouble),
-        "hint": "A rolling upgrade does without."
+        "hint": ROLLING_HINT
         if is_planned(trouble, facts)
         else TRY_FOR.get(trouble.cause) or TRY.get(trouble.kind.lower(), _LOOK),
         "cause": str(trouble.cause),
@@ -258,15 +259,18 @@ def _delay(facts: Facts, found: Sequence[Delay]) -> dict[str, Any]:
     """Describe one operation by all of its quantiles that were delayed, the worst of them first."""
     measured = found[0].measured
     target, figures = measured.seen.target, "; ".join(one.figures for one in found)
+    what = f"Slower during the upgrade than before, {target.mode} connection from {measured.host}: {figures}."
     return {
         "kind": f"delay.{found[0].quantile}",
-        "severity": FAIL,
+        "severity": WARNING if facts.cold else FAIL,
         "service": target.service,
         "subject": target.name,
-        "what": f"Slower during the upgrade than before, {target.mode} connection from {measured.host}: {figures}.",
+        "what": (PLANNED_WORDS if facts.cold else "") + what,
         **_whole_upgrade(facts),
         "evidence": (f"samples/{PERFORMANCE}/{measured.host}",),
-        "hint": "Look at how many instances served, and at the load of their hosts, the database and the queue.",
+        "hint": ROLLING_HINT
+        if facts.cold
+        else "Look at how many instances served, and at the load of their hosts, the database and the queue.",
     }
 
 
@@ -280,7 +284,7 @@ def _cold(facts: Facts) -> list[dict[str, Any]]:
         "what": "All services were stopped for it, as planned, so both releases never served together.",
         **_whole_upgrade(facts),
         "evidence": ("run.json, strategy",),
-        "hint": "A rolling upgrade takes one instance after the other.",
+        "hint": ROLLING_HINT,
     }
     return [told] if facts.cold else []
 

@@ -44,6 +44,7 @@ def view(results: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> dic
         "results": results,
         "run": results["run"],
         "title": _words.title(results["run"]),
+        "unended": _words.unended(results["run"]),
         "facts": _words.facts(results),
         "verdicts": _words.VERDICTS,
         "marks": _words.MARKS,

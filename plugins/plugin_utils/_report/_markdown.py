@@ -21,6 +21,7 @@ from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._wo
     duration,
     facts,
     title,
+    unended,
 )
 
 MOST_BYTES = 60_000
@@ -58,7 +59,7 @@ def _top(results: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     yield " \u00b7 ".join(cell(word) for word in facts(results))
     if results["interrupted"]:
-        yield "\n**INTERRUPTED**: the run did not come to its end; this is what was seen of it."
+        yield f"\n**INTERRUPTED**: {unended(results['run'])}; this is what was seen of it."
     yield ""
     yield from _table("claim", "verdict", "why")
     for claim in results["claims"]:

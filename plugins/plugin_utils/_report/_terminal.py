@@ -26,6 +26,7 @@ from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._wo
     duration,
     facts,
     title,
+    unended,
 )
 
 Line = tuple[str, str]  # its tone (good, bad, unsure, quiet or nothing) and its text
@@ -67,8 +68,7 @@ def _top(results: Mapping[str, Any]) -> Iterator[Line]:
     head = f"{VERDICTS[verdict].upper()}   {title(results['run'])}   {'   '.join(facts(results))}"
     yield TONES[verdict], head
     if results["interrupted"]:
-        state = "is still open" if results["run"].get("state") == "open" else "did not come to its end"
-        yield "unsure", f"INTERRUPTED   The run {state}; this is what was seen of it."
+        yield "unsure", f"INTERRUPTED   {unended(results['run'])}; this is what was seen of it."
     yield "", ""
 
 

@@ -60,6 +60,11 @@ def title(run: Mapping[str, Any]) -> str:
     return f"Upgrade {old} \u2192 {new}" if old and new else "Upgrade"
 
 
+def unended(run: Mapping[str, Any]) -> str:
+    """Say why a run that is judged has no end."""
+    return "The run is still open" if run.get("state") == "open" else "The run did not come to its end"
+
+
 def facts(results: Mapping[str, Any]) -> list[str]:
     """Return the few words under the title: what, where, how long, how many requests."""
     run = results["run"]

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory
+
 PASSWORD = "a-password-that-nobody-may-see"
 TYPES = {"identity": "/v3", "network": "", "compute": "/v2.1"}
 
@@ -168,3 +170,16 @@ def clouds_yaml(folder: Path, auth_url: str, **auth: str) -> str:
     path = folder / "clouds.yaml"
     path.write_text(json.dumps({"clouds": {"small": {"auth": entry, "region_name": "R"}}}))
     return str(path)
+
+
+def run_with_users(runs_dir: Path, small: SmallCloud, **facts: Any) -> str:
+    """Open a run that has its two users in that cloud; return its folder."""
+    directory = RunDirectory.create(runs_dir, **facts)
+    entry = {
+        "auth": {"auth_url": f"{small.url}/v3", "user_id": "u", "project_id": "p", "password": PASSWORD},
+        "auth_type": "v3password",
+        "region_name": "R",
+    }
+    clouds = {"upgrade_test": entry, "upgrade_test_stranger": entry}
+    directory.write_credentials(json.dumps({"clouds": clouds}))
+    return str(directory.path)

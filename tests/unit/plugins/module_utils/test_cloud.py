@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import socket
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,23 +24,11 @@ from ansible_collections.openstack.upgrade_test.tests.unit.plugins._small_cloud 
     PASSWORD,
     SmallCloud,
     clouds_yaml,
-    small_cloud,
 )
 
 pytest.importorskip("openstack")
 # Openstacksdk warns of its own optional dependencies.
 pytestmark = pytest.mark.filterwarnings("ignore:Support for InfluxDB")
-
-
-@pytest.fixture
-def small() -> Iterator[SmallCloud]:
-    with small_cloud() as cloud:
-        yield cloud
-
-
-@pytest.fixture
-def cloud(small: SmallCloud, tmp_path: Path) -> Cloud:
-    return connect(Access(cloud="small", clouds_yaml=clouds_yaml(tmp_path, f"{small.url}/v3"), api_timeout=5))
 
 
 def refusal(path: str, cloud: str = "small") -> str:

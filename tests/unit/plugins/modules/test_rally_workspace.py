@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins._small_cloud import (
     PASSWORD,
     SmallCloud,
-    small_cloud,
+    run_with_users,
 )
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins.module_utils.test_results import report, workload
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins.modules.test_validators import (
@@ -45,22 +43,8 @@ esac
 
 
 @pytest.fixture
-def small() -> Iterator[SmallCloud]:
-    with small_cloud() as cloud:
-        yield cloud
-
-
-@pytest.fixture
 def run_dir(small: SmallCloud, tmp_path: Path) -> str:
-    directory = RunDirectory.create(tmp_path / "runs", services=["keystone"])
-    entry = {
-        "auth": {"auth_url": f"{small.url}/v3", "user_id": "u", "project_id": "p", "password": PASSWORD},
-        "auth_type": "v3password",
-        "region_name": "R",
-    }
-    clouds = {"upgrade_test": entry, "upgrade_test_stranger": entry}
-    directory.write_credentials(yaml.safe_dump({"clouds": clouds}))
-    return str(directory.path)
+    return run_with_users(tmp_path / "runs", small, services=["keystone"])
 
 
 @pytest.fixture

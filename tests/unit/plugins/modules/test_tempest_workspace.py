@@ -19,6 +19,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._tempest im
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins._small_cloud import (
     PASSWORD,
     SmallCloud,
+    run_with_users,
     small_cloud,
 )
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins.modules.test_validators import (
@@ -59,15 +60,7 @@ LARGE = {"id": "f2", "name": "large", "ram": 4096, "vcpus": 1, "disk": 1}
 @pytest.fixture
 def run_dir(small: SmallCloud, tmp_path: Path) -> str:
     """A run with its two users."""
-    directory = RunDirectory.create(tmp_path / "runs")
-    entry = {
-        "auth": {"auth_url": f"{small.url}/v3", "user_id": "u", "project_id": "p", "password": PASSWORD},
-        "auth_type": "v3password",
-        "region_name": "R",
-    }
-    clouds = {"upgrade_test": entry, "upgrade_test_stranger": entry}
-    directory.write_credentials(yaml.safe_dump({"clouds": clouds}))
-    return str(directory.path)
+    return run_with_users(tmp_path / "runs", small)
 
 
 @pytest.fixture

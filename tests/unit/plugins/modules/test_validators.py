@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -24,7 +23,6 @@ from ansible_collections.openstack.upgrade_test.tests.unit.plugins._small_cloud 
     PASSWORD,
     SmallCloud,
     clouds_yaml,
-    small_cloud,
 )
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for InfluxDB")
@@ -52,12 +50,6 @@ def run(capsys: pytest.CaptureFixture[str], called: str, /, **options: Any) -> d
     assert PASSWORD not in text
     result: dict[str, Any] = json.loads(text)
     return result
-
-
-@pytest.fixture
-def small() -> Iterator[SmallCloud]:
-    with small_cloud() as cloud:
-        yield cloud
 
 
 def documented(name: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +37,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.n
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins._small_cloud import (
     SmallCloud,
     clouds_yaml,
-    small_cloud,
 )
 
 pytest.importorskip("openstack")
@@ -71,12 +70,6 @@ def service() -> Service:
     return Service(
         name="thing", types=("network",), prefix="", probe=Probe(path="/"), components=components, sample=kind
     )
-
-
-@pytest.fixture
-def small() -> Iterator[SmallCloud]:
-    with small_cloud() as cloud:
-        yield cloud
 
 
 @pytest.fixture

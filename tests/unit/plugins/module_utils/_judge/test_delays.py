@@ -58,9 +58,10 @@ def measured(*parts: Iterator[LaneSecond]) -> list[Measured]:
     return measured_of("localhost", compare([one for part in parts for one in part], WINDOWS, 1.0))
 
 
-def judged(tmp_path: Path, found: list[Measured]) -> dict[str, Any]:
+def judged(tmp_path: Path, found: list[Measured], **facts_of_run: str) -> dict[str, Any]:
     """The results of a run without trouble in which this was measured."""
     run = made.make(tmp_path / "runs")
+    run.run.update(**facts_of_run)
     facts = load(run.run, run.reader)
     return judge(replace(facts, performance=tuple(found)), Policy())
 
@@ -110,6 +111,16 @@ def test_delays_are_told_worst_first(tmp_path: Path) -> None:
     found = measured(*(seconds(replace(LIST, name=name), 50, during) for name, during in names.items()))
 
     assert [one["subject"] for one in delayed(judged(tmp_path, found))] == ["nova list", "nova show"]
+
+
+def test_a_delay_of_a_cold_upgrade_was_planned(tmp_path: Path) -> None:
+    """Who stops all services knows that they do not answer: it is told, and is no failure of what was asked."""
+    results = judged(tmp_path, measured(seconds(LIST, 50, 10, failed=12)), strategy="cold")
+    (finding,) = delayed(results)
+
+    assert finding["severity"] == "warning"
+    assert finding["what"].startswith("Planned: a cold upgrade stops all services. Slower during the upgrade")
+    assert nova(results, "I3")[0] == "FAIL"
 
 
 @pytest.mark.parametrize("during", [50, 10])

@@ -9,11 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import cycle
-from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Access, Cloud, connect
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Cloud
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._apis import (
     Offer,
@@ -24,7 +23,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._a
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._verdict import Target
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import chosen
-from ansible_collections.openstack.upgrade_test.tests.unit.plugins._small_cloud import clouds_yaml, small_cloud
 
 pytestmark = pytest.mark.filterwarnings("ignore:Support for InfluxDB")
 OLD, NEW = Target(releases=("2025.1",)), Target(releases=("2026.1",))
@@ -77,12 +75,6 @@ def balanced(*bodies: str) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-@pytest.fixture
-def cloud(tmp_path: Path) -> Iterator[Cloud]:
-    with small_cloud() as small:
-        yield connect(Access(cloud="small", clouds_yaml=clouds_yaml(tmp_path, f"{small.url}/v3")))
 
 
 def asked(cloud: Cloud, url: str, times: int = 4) -> Offer:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,11 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins._small_cloud import (
     SmallCloud,
     clouds_yaml,
-    small_cloud,
 )
 
 pytest.importorskip("openstack")
 pytestmark = pytest.mark.filterwarnings("ignore:Support for InfluxDB")
 AGENT = {"agent_type": "DHCP agent", "binary": "neutron-dhcp-agent", "host": "net1", "alive": False}
-
-
-@pytest.fixture
-def small() -> Iterator[SmallCloud]:
-    with small_cloud() as cloud:
-        yield cloud
 
 
 @pytest.fixture

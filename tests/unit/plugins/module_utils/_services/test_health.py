@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +25,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.k
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins._small_cloud import (
     SmallCloud,
-    clouds_yaml,
     small_cloud,
 )
 
@@ -40,11 +38,6 @@ def small() -> Iterator[SmallCloud]:
         cloud.documents["GET /"] = {"versions": [{"id": "v2.0", "status": "CURRENT"}]}
         cloud.documents["GET /v2.0/networks"] = {"networks": []}
         yield cloud
-
-
-@pytest.fixture
-def cloud(small: SmallCloud, tmp_path: Path) -> Cloud:
-    return connect(Access(cloud="small", clouds_yaml=clouds_yaml(tmp_path, f"{small.url}/v3"), api_timeout=5))
 
 
 def beat(stamp: str, **more: Any) -> Beat:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins._small_cloud import (
     SmallCloud,
     clouds_yaml,
-    small_cloud,
 )
 
 pytest.importorskip("openstack")
@@ -83,12 +82,6 @@ THING = Service(
     components=Components(wsgi={}, prefixes=("thing-",)),
     sample=ThingSample,
 )
-
-
-@pytest.fixture
-def small() -> Iterator[SmallCloud]:
-    with small_cloud() as cloud:
-        yield cloud
 
 
 @pytest.fixture

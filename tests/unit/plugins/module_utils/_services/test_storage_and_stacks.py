@@ -5,10 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Access, Cloud, connect
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Cloud, connect
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._discovery import discover
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import Scope, examine
@@ -18,7 +17,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.h
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.swift import account
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins._small_cloud import (
     SmallCloud,
-    clouds_yaml,
     small_cloud,
 )
 
@@ -36,11 +34,6 @@ def small() -> Iterator[SmallCloud]:
             "orchestration": f"/v1/{PROJECT}",
         }
         yield cloud
-
-
-@pytest.fixture
-def cloud(small: SmallCloud, tmp_path: Path) -> Cloud:
-    return connect(Access(cloud="small", clouds_yaml=clouds_yaml(tmp_path, f"{small.url}/v3"), api_timeout=5))
 
 
 def test_each_is_watched_where_it_tells_its_versions(small: SmallCloud, cloud: Cloud) -> None:

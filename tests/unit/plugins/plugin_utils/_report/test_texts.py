@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._policy import REQUIREMENTS, Policy
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._verdict import judge_run
+from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._html import html
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._junit import junit
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._markdown import MOST_BYTES, markdown
 from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._terminal import summary_lines
@@ -111,6 +112,20 @@ def test_summary_tells_in_use_from_left_behind(tmp_path: Path, close: bool, told
 
     assert f"  {told} made: port upgrade-test-x" in text
     assert untold not in text
+
+
+@pytest.mark.parametrize(
+    ("made_with", "words"),
+    [({"close": False}, "The run is still open"), ({"completed": False}, "The run did not come to its end")],
+)
+def test_every_form_says_why_there_is_no_end(tmp_path: Path, made_with: dict[str, bool], words: str) -> None:
+    """A run that goes on is not said to have failed to end."""
+    run = made.make(tmp_path / "runs", **made_with)
+    results = judged(run)
+    terminal = " ".join(text for _tone, text in summary_lines(results, run.run.path))
+
+    for text in (terminal, markdown(results), html(results, [])):
+        assert f"{words}; this is what was seen of it." in text
 
 
 def test_summary_cannot_drive_the_terminal(run: made.Synthetic) -> None:
