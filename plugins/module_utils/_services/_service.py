@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import Sample
 
 
+# Records that a migration of data looks at. Among the first ones there often are some that can never be migrated, as
+# those of servers that came to no host; looking at these alone, it would find that there is nothing left to do.
+BATCH = 50
+
+
 @dataclass(frozen=True, kw_only=True)
 class Probe:
     """A request that needs no token and costs the service next to nothing, and what a good answer looks like."""

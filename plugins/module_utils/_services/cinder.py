@@ -39,6 +39,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     becomes_true,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
+    BATCH,
     Components,
     Operation,
     Probe,
@@ -487,7 +488,7 @@ SERVICE = Service(
         configuration=("/etc/cinder/cinder.conf",),
         schemas=(Schema(name="cinder", section="database", migrations="cinder/db/migrations/versions"),),
         status="cinder-status",
-        migrate=("cinder-manage", "db", "online_data_migrations", "--max_count", "1"),
+        migrate=("cinder-manage", "db", "online_data_migrations", "--max_count", str(BATCH)),
     ),
     health=health,
     sample=CinderSample,
