@@ -83,14 +83,16 @@ class Schema:
 class Upkeep:
     """How a service looks after itself: its configuration files, its databases, and commands of its own.
 
-    ``status`` is the command with the upgrade check. ``pending`` says without changing anything which step of the
-    database is missing; its exit codes stand in ``steps``. ``migrate`` is the only way to learn whether data still wait
-    for their migration, and migrates some of them.
+    ``status`` is the command with the upgrade check; ``early`` are options, by section and name, that it needs before
+    it has read its configuration. ``pending`` says without changing anything which step of the database is missing; its
+    exit codes stand in ``steps``. ``migrate`` is the only way to learn whether data still wait for their migration, and
+    migrates some of them.
     """
 
     configuration: tuple[str, ...] = ()
     schemas: tuple[Schema, ...] = ()
     status: str = ""
+    early: tuple[tuple[str, str], ...] = ()
     pending: tuple[str, ...] = ()
     steps: Mapping[int, str] = field(default_factory=dict)
     migrate: tuple[str, ...] = ()
