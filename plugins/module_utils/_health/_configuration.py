@@ -21,7 +21,9 @@ from typing import Any
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._place import (
     CommandError,
     Place,
+    plain_section,
     settings,
+    settings_in,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._compare import (
     Finding,
@@ -106,24 +108,32 @@ def compare(
 
     An option is named ``section/option``. Sections that the configuration makes up are not looked at.
     """
-    known = {section: _names(group.get("opts", ())) for section, group in sample.get("options", {}).items()}
-    old = {section: _names(those) for section, those in sample.get("deprecated_options", {}).items()}
+    known = _by_section((name, group.get("opts", ())) for name, group in sample.get("options", {}).items())
+    old = _by_section(sample.get("deprecated_options", {}).items())
     doomed = {
-        (section, name)
+        (plain_section(section), name)
         for section, group in sample.get("options", {}).items()
         for option in group.get("opts", ())
         if option.get("deprecated_for_removal")
         for name in _names([option])
     }
     unknown, deprecated = [], []
+    own = {plain_section(section) for section in made_up}
     for section, name in sorted(set(options)):
-        if section in made_up:
+        if section in own:
             continue
         if name in old.get(section, ()) or (section, name) in doomed:
             deprecated.append(f"{section}/{name}")
         elif name not in known.get(section, ()) and name not in _PLUGIN_OPTIONS:
             unknown.append(f"{section}/{name}")
     return {"unknown": unknown, "deprecated": deprecated}
+
+
+def _by_section(parts: Iterable[tuple[str, Iterable[Mapping[str, Any]]]]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for section, options in parts:
+        found.setdefault(plain_section(section), set()).update(_names(options))
+    return found
 
 
 def _names(options: Iterable[Mapping[str, Any]]) -> set[str]:
@@ -148,7 +158,14 @@ def look_at_configuration(place: Place, others: Iterable[str]) -> list[dict[str,
         sample = _sample(place, others)
     except CommandError as problem:
         return [{**one, "problem": str(problem)} for one in facts]
-    return [{**one, **compare(settings(place.inside, [one["file"]]), sample, made_up)} for one in facts]
+    return [{**one, **_compared(place, one["file"], sample, made_up)} for one in facts]
+
+
+def _compared(place: Place, file: str, sample: Mapping[str, Any], made_up: Iterable[str]) -> dict[str, Any]:
+    try:
+        return dict(compare(settings_in(place.inside, file), sample, made_up))
+    except CommandError as problem:
+        return {"problem": str(problem)}
 
 
 def _digest(place: Place, file: str) -> str:

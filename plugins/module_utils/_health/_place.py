@@ -187,14 +187,29 @@ def settings(inside: Inside, files: Iterable[str]) -> dict[tuple[str, str], str]
     """Return all options of some configuration files; a later file goes before an earlier one."""
     found: dict[tuple[str, str], str] = {}
     for file in files:
-        parser = configparser.RawConfigParser(strict=False, allow_no_value=True, default_section="", delimiters="=")
-        parser.optionxform = str  # type: ignore[assignment,method-assign]
-        try:
-            parser.read_string(inside.path(file).read_text(errors="replace"))
-        except (OSError, configparser.Error):
-            continue
-        found |= {(part, name): value or "" for part in parser.sections() for name, value in parser.items(part)}
+        with suppress(CommandError):
+            found |= settings_in(inside, file)
     return found
+
+
+def settings_in(inside: Inside, file: str) -> dict[tuple[str, str], str]:
+    """Return the options of a configuration file; CommandError when it cannot be read."""
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True, default_section="")
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    try:
+        parser.read_string(inside.path(file).read_text(errors="replace"))
+    except OSError as problem:
+        raise CommandError(f"it cannot be read ({problem.strerror})") from problem
+    except configparser.Error as problem:  # whose words may quote a secret
+        raise CommandError(f"it cannot be read ({type(problem).__name__})") from problem
+    return {
+        (plain_section(part), name): value or "" for part in parser.sections() for name, value in parser.items(part)
+    }
+
+
+def plain_section(name: str) -> str:
+    """Return the form of a section's name by which oslo.config knows it: ``[AGENT]`` and ``[agent]`` are the same."""
+    return name if name == "DEFAULT" else name.lower()
 
 
 @dataclass(kw_only=True)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,11 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     finding,
     unseen,
 )
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import Schema, Service
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
+    BATCH,
+    Schema,
+    Service,
+)
 
 _READ = """
 import json, sys
@@ -40,6 +45,8 @@ for name, url in json.load(sys.stdin).items():
         found[name] = {"problem": (str(getattr(problem, "orig", None) or problem).splitlines() or [""])[0][:200]}
 print(json.dumps(found))
 """
+_ROW = re.compile(r"^\|\s*(?P<name>\w+)\s*\|\s*(?P<found>\d+)\s*\|\s*(?P<done>\d+)\s*\|")
+_PASSES = "fill_virtual_interface_list"  # goes through all servers, a batch at a time, and counts those that are well
 _ERRORS = 2  # the exit code of a migration that ran into errors and got nothing done
 
 
@@ -192,6 +199,10 @@ def judge_migrations(service: Service, facts: Mapping[str, Any]) -> Finding:
         return unseen(subject, message)
     command, rc = str(facts["command"]), int(facts["rc"])
     evidence = {"command": command, "rc": rc, "said": facts.get("said", "")}
+    stuck = blocked(str(facts.get("said"))) if rc == 0 else []
+    if stuck:
+        message = f"{command} could migrate none of the first {BATCH} records of {', '.join(stuck)}, and saw no others."
+        return unseen(subject, message, evidence=evidence)
     if rc == 0:
         message = f"No data of {service.name} wait for their migration ({command})."
         return finding(subject, True, message, evidence=evidence)
@@ -199,6 +210,12 @@ def judge_migrations(service: Service, facts: Mapping[str, Any]) -> Finding:
     if pending:
         return finding(subject, False, pending, expected=0, found=rc, evidence=evidence)
     return unseen(subject, f"{command} broke with exit code {rc}: {facts.get('last')}", evidence=evidence)
+
+
+def blocked(said: str) -> list[str]:
+    """Return the migrations whose whole batch was of records that cannot be migrated, so that others may lie behind."""
+    rows = (match for line in said.splitlines() if (match := _ROW.match(line)) and match["name"] != _PASSES)
+    return [row["name"] for row in rows if int(row["found"]) - int(row["done"]) >= BATCH]
 
 
 def _pending(service: Service, command: str, rc: int, said: str) -> str:

@@ -8,10 +8,11 @@ Note that this module util is PRIVATE to the collection. It can have breaking ch
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._place import CommandError, Place
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._place import CommandError, Done, Place
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._compare import (
     Finding,
     finding,
@@ -19,6 +20,17 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import Service
 
+# Runs the command in the interpreter of the service, with other defaults of some options. What the configuration says
+# of them is the same, only later.
+_EARLY = """
+import importlib, json, runpy, sys
+told, sys.argv = json.loads(sys.argv[1]), sys.argv[2:]
+conf = importlib.import_module(told["module"])
+conf.configure()
+for section, name, value in told["options"]:
+    conf.CONF.set_default(name, value, group=section)
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 _FIELDS = ("Check", "Result", "Details")
 _SUCCESS, _WARNING, _FAILURE = "Success", "Warning", "Failure"
 _CODES = {0: _SUCCESS, 1: _WARNING, 2: _FAILURE}
@@ -53,7 +65,7 @@ def look_at_upgrade_check(place: Place, service: Service) -> dict[str, Any] | No
     if not place.has(command):
         return {"problem": f"there is no {command} in {place.commands}"}
     try:
-        done = place.run(command, "upgrade", "check")
+        done = _run(place, service)
     except CommandError as problem:
         return {"problem": str(problem)}
     return {
@@ -62,6 +74,18 @@ def look_at_upgrade_check(place: Place, service: Service) -> dict[str, Any] | No
         "checks": parse_table(done.out),
         "last": done.last_line,
     }
+
+
+def _run(place: Place, service: Service) -> Done:
+    check = ("upgrade", "check")
+    values = ((section, name, place.setting(section, name)) for section, name in service.upkeep.early)
+    early = [one for one in values if one[2]]
+    if not early:
+        return place.run(service.upkeep.status, *check)
+    told = json.dumps({"module": f"{service.name}.conf", "options": early})
+    path = f"{place.commands}/{service.upkeep.status}"
+    argv = [place.python, "-c", _EARLY, told, path, *place.arguments(), *check]
+    return place.inside.run(argv, environment={"PYTHONWARNINGS": "ignore"})
 
 
 def judge_upgrade_check(service: str, facts: Mapping[str, Any]) -> Finding:

@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import Sample
 
 
+# Records that a migration of data looks at. Among the first ones there often are some that can never be migrated, as
+# those of servers that came to no host; looking at these alone, it would find that there is nothing left to do.
+BATCH = 50
+
+
 @dataclass(frozen=True, kw_only=True)
 class Probe:
     """A request that needs no token and costs the service next to nothing, and what a good answer looks like."""
@@ -78,14 +83,16 @@ class Schema:
 class Upkeep:
     """How a service looks after itself: its configuration files, its databases, and commands of its own.
 
-    ``status`` is the command with the upgrade check. ``pending`` says without changing anything which step of the
-    database is missing; its exit codes stand in ``steps``. ``migrate`` is the only way to learn whether data still wait
-    for their migration, and migrates some of them.
+    ``status`` is the command with the upgrade check; ``early`` are options, by section and name, that it needs before
+    it has read its configuration. ``pending`` says without changing anything which step of the database is missing; its
+    exit codes stand in ``steps``. ``migrate`` is the only way to learn whether data still wait for their migration, and
+    migrates some of them.
     """
 
     configuration: tuple[str, ...] = ()
     schemas: tuple[Schema, ...] = ()
     status: str = ""
+    early: tuple[tuple[str, str], ...] = ()
     pending: tuple[str, ...] = ()
     steps: Mapping[int, str] = field(default_factory=dict)
     migrate: tuple[str, ...] = ()

@@ -43,6 +43,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     SampleError,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
+    BATCH,
     Components,
     Operation,
     Probe,
@@ -470,7 +471,7 @@ SERVICE = Service(
         configuration=("/etc/cinder/cinder.conf",),
         schemas=(Schema(name="cinder", section="database", migrations="cinder/db/migrations/versions"),),
         status="cinder-status",
-        migrate=("cinder-manage", "db", "online_data_migrations", "--max_count", "1"),
+        migrate=("cinder-manage", "db", "online_data_migrations", "--max_count", str(BATCH)),
     ),
     health=health,
     sample=CinderSample,

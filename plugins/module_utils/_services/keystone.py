@@ -492,6 +492,8 @@ SERVICE = Service(
         configuration=("/etc/keystone/keystone.conf",),
         schemas=(Schema(name="keystone", section="database", migrations="keystone/common/sql/migrations/versions"),),
         status="keystone-status",
+        # It loads what makes tokens first, which ends it where there are no keys.
+        early=(("token", "provider"), ("fernet_tokens", "key_repository"), ("fernet_receipts", "key_repository")),
     ),
     health=health,
     sample=KeystoneSample,

@@ -53,6 +53,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     the_one,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
+    BATCH,
     Components,
     Operation,
     Probe,
@@ -761,7 +762,7 @@ SERVICE = Service(
             Schema(name="nova", section="database", migrations="nova/db/main/migrations/versions"),
         ),
         status="nova-status",
-        migrate=("nova-manage", "db", "online_data_migrations", "--max-count", "1"),
+        migrate=("nova-manage", "db", "online_data_migrations", "--max-count", str(BATCH)),
     ),
     health=health,
     sample=NovaSample,

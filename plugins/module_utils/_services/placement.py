@@ -11,6 +11,7 @@ from __future__ import annotations
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import Health
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
+    BATCH,
     Components,
     Probe,
     Schema,
@@ -58,7 +59,7 @@ SERVICE = Service(
             ),
         ),
         status="placement-status",
-        migrate=("placement-manage", "db", "online_data_migrations", "--max-count", "1"),
+        migrate=("placement-manage", "db", "online_data_migrations", "--max-count", str(BATCH)),
     ),
     health=health,
 )

@@ -105,6 +105,13 @@ def test_sections_of_backends_are_made_up() -> None:
     assert "x" not in named
 
 
+def test_sections_are_known_however_they_are_written() -> None:
+    """The code itself does not care whether a section is in capitals."""
+    sample = {"options": {"AGENT": {"opts": [{"name": "root_helper", "dest": "root_helper"}]}}}
+
+    assert compare([("agent", "root_helper"), ("agent", "bogus")], sample, [])["unknown"] == ["agent/bogus"]
+
+
 def test_two_lists_of_options_become_one() -> None:
     """Where a service and a library both define options of one section, all of them count."""
     other = {"options": {"DEFAULT": {"opts": [{"name": "more", "dest": "more"}]}}, "deprecated_options": {}}
@@ -181,3 +188,17 @@ def test_a_driver_whose_library_is_missing_hides_no_options(nova: Installed) -> 
 
     assert judge_configuration(found).status is Status.PASS
     assert "No module named 'nova'" in lost["problem"]
+
+
+def test_a_file_that_cannot_be_read_is_unknown(nova: Installed) -> None:
+    """A file without one option that is understood says nothing; what it holds may be a secret."""
+    nova.conf.write_text("[AGENT]\nroot_helper: sudo\n")
+    nova.start("nova-conductor", "--config-file", str(nova.conf))
+    nova.command("oslo-config-generator", f"print({json.dumps(SAMPLE)!r})\n")
+    (read,) = look_at_configuration(nova.place(), ["nova"])
+    nova.conf.write_text("password = a-secret-word\n")
+    (found,) = look_at_configuration(nova.place(), ["nova"])
+
+    assert read["unknown"] == ["agent/root_helper"]
+    assert (judge_configuration(found).status, "MissingSectionHeader" in found["problem"]) == (Status.UNKNOWN, True)
+    assert "a-secret-word" not in str(found)

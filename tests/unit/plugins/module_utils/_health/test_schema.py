@@ -140,6 +140,17 @@ def test_waiting_data_fail_and_a_crash_is_unknown() -> None:
     assert judge_migrations(NOVA, {"asked": False}).status is Status.UNKNOWN
 
 
+def test_records_behind_those_that_cannot_be_migrated_are_unknown() -> None:
+    """A batch of which nothing could be migrated says nothing of what lies behind; a smaller one was all there is."""
+    row = "| {:<30} |      {:>2}      |     {:>2}    |\n".format
+    table = "+--\n" + row("Migration", "", "") + row("fill_virtual_interface_list", 50, 0)
+    stuck = judge_migrations(NOVA, answer(0, table + row("populate_instance_compute_id", 50, 0)))
+
+    assert (stuck.status, "populate_instance_compute_id" in stuck.message) == (Status.UNKNOWN, True)
+    assert "fill_virtual_interface_list" not in stuck.message
+    assert judge_migrations(NOVA, answer(0, table + row("populate_instance_compute_id", 2, 0))).status is Status.PASS
+
+
 def test_a_step_that_is_missing_is_named() -> None:
     """The command of glance says by its exit code which step comes next."""
     found = judge_migrations(GLANCE, answer(4, ""))

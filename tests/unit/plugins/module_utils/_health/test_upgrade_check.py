@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._upgrade_check import (
     judge_upgrade_check,
@@ -11,6 +13,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._up
     parse_table,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.keystone import SERVICE as KEYSTONE
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import SERVICE as NOVA
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.swift import SERVICE as SWIFT
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins.module_utils._health.conftest import Installed
@@ -96,6 +99,35 @@ def test_a_real_command_is_run_and_read(nova: Installed) -> None:
     assert crashed is not None
     found = judge_upgrade_check("nova", crashed)
     assert (found.status, "RequiredOptError" in found.message) == (Status.UNKNOWN, True)
+
+
+EARLY_CONF = """\
+class CONF:
+    set_default = lambda name, value, group: told.append((group, name, value))
+told = []
+configure = lambda: told.append("configured")
+"""
+
+
+def test_what_a_command_needs_before_it_reads_its_configuration(nova: Installed) -> None:
+    """Keystone's ends where there are no keys at their usual place, although its configuration names another one."""
+    nova.conf.write_text("[token]\nprovider = fernet\n[fernet_tokens]\nkey_repository = /k\n")
+    (nova.packages / "nova").mkdir()
+    (nova.packages / "nova/__init__.py").write_text("")
+    (nova.packages / "nova/conf.py").write_text(EARLY_CONF)
+    nova.start("nova-conductor", "--config-file", str(nova.conf))
+    nova.command(
+        "nova-status", f"import sys\nfrom nova.conf import told\nprint({TABLE!r})\nsys.exit(f'{{told}} {{sys.argv}}')\n"
+    )
+    service = replace(NOVA, upkeep=replace(NOVA.upkeep, early=KEYSTONE.upkeep.early))
+    found = look_at_upgrade_check(nova.place(), service)
+
+    assert found is not None
+    told = "['configured', ('token', 'provider', 'fernet'), ('fernet_tokens', 'key_repository', '/k')]"
+    assert (
+        found["last"]
+        == f"{told} {[str(nova.bin / 'nova-status'), '--config-file', str(nova.conf), 'upgrade', 'check']}"
+    )
 
 
 def test_a_command_that_is_not_there_is_unknown(nova: Installed) -> None:
