@@ -12,15 +12,11 @@ mount -t tmpfs -o mode=755 run /run
 mkdir -p /run/sshd /run/lock /run/netns /run/libvirt /run/openvswitch /run/lab
 if [ -e /var/run ] && [ ! -L /var/run ]; then mount --bind /run /var/run; fi
 
-# What services expect at places that the machine does not have: laid over what is there, which stays readable. Without
-# it a full lab cannot be; in a small one no more is lost than keystone-status, which looks for keys there.
+# What services expect at places that the machine does not have: laid over what is there, which stays readable.
 shared=${folder%/hosts/*}/shared
 for place in etc usr/sbin; do
-    if [ -d "$shared/over/$place" ]; then
-        mount -t overlay -o "lowerdir=$shared/over/$place:/$place" over "/$place" || [ ! -d "$shared/swift" ]
-    fi
+    if [ -d "$shared/over/$place" ]; then mount -t overlay -o "lowerdir=$shared/over/$place:/$place" over "/$place"; fi
 done
-if [ -d "$folder/etc/keystone" ] && [ -d /etc/keystone ]; then mount --bind "$folder/etc/keystone" /etc/keystone; fi
 if [ -d "$shared/swift" ]; then mount --bind "$shared/swift" /etc/swift; fi
 
 # What services expect below /etc and /var at fixed places, each host its own.
