@@ -29,7 +29,7 @@ _INI_OPTIONS = ("--ini", "--ini-paste", "--yaml")
 _INI_MODULES = re.compile(r"^\s*(?:module|wsgi|wsgi-file|file|mount)\s*[=:]\s*(\S+)", re.M)
 _INI_VENVS = re.compile(r"^\s*(?:venv|virtualenv|home|pyhome)\s*[=:]\s*(\S+)", re.M)
 _WSGI_TITLE = re.compile(r"^\(wsgi:([^)\s]+)")
-_RETITLED = re.compile(r"^[\w.\-]+: .*(?:\((/.+)\)|\[(/.+)\])\s*$")
+_RETITLED = re.compile(r"^[\w.\-]+:? (?:.* )?(?:\((/.+)\)|\[(/.+)\])\s*$")
 
 
 @dataclass(frozen=True, kw_only=True)

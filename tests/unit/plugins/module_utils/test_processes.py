@@ -44,7 +44,7 @@ def test_a_process_began_when_it_was_started() -> None:
 
 @pytest.mark.parametrize(
     "title",
-    ["nova-scheduler: master process [{}]", "swift-proxy-server: worker ({})"],
+    ["nova-scheduler: master process [{}]", "swift-proxy-server: worker ({})", "neutron-openvswitch-agent ({})"],
 )
 def test_a_command_is_read_out_of_a_title(tmp_path: Path, title: str) -> None:
     """Some processes put their own command line into the title that they give themselves."""
