@@ -29,6 +29,7 @@ class Status(StrEnum):
 
 
 BAD = frozenset({Status.FAIL, Status.ERROR})
+QUOTED = 5  # messages in a summary; the outcomes have all
 WORDS = {
     Status.PASS: "passed",
     Status.FAIL: "failed",
@@ -79,15 +80,16 @@ def is_bad(outcomes: Iterable[Outcome]) -> bool:
 
 
 def summary(outcomes: Sequence[Outcome]) -> str:
-    """Say in one line how many checks ended how, and quote the first bad one."""
+    """Say in one line how many checks ended how, and quote the first bad ones."""
     if not outcomes:
         return "Nothing was checked."
     counts = Counter(outcome.status for outcome in outcomes)
     parts = [f"{counts[status]} {WORDS[status]}" for status in Status if counts[status]]
     noun = "check" if len(outcomes) == 1 else "checks"
     text = f"{len(outcomes)} {noun}: {', '.join(parts)}."
-    worst = next((outcome for outcome in outcomes if outcome.status in BAD), None)
-    return f"{text} {worst.message}" if worst else text
+    bad = list(dict.fromkeys(outcome.message for outcome in outcomes if outcome.status in BAD))
+    more = [f"And {len(bad) - QUOTED} more."] if len(bad) > QUOTED else []
+    return " ".join([text, *bad[:QUOTED], *more])
 
 
 def finish(module: Any, outcomes: Sequence[Outcome], **more: Any) -> None:

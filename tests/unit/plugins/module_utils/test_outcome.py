@@ -63,3 +63,11 @@ def test_summary_names_the_first_bad_one() -> None:
     """The summary counts, and quotes what went wrong first."""
     assert summary([one("pass"), one("fail", "nova is ill.")]) == "2 checks: 1 passed, 1 failed. nova is ill."
     assert summary([]) == "Nothing was checked."
+
+
+def test_summary_quotes_each_failure_once_and_counts_the_rest() -> None:
+    """A second failure is not hidden by the first; a host on which everything fails does not fill the screen."""
+    many = [one("fail", f"Agent {number} is dead.") for number in range(8)]
+
+    assert summary([*many[:2], many[0]]) == "3 checks: 3 failed. Agent 0 is dead. Agent 1 is dead."
+    assert summary(many).endswith("Agent 3 is dead. Agent 4 is dead. And 3 more.")
