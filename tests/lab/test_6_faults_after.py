@@ -38,7 +38,7 @@ def look(lab: Lab) -> tuple[Played, list[dict[str, Any]]]:
     """Validate after the upgrade; the playbook, and the outcomes that it added."""
     file = lab.latest() / "outcomes.jsonl"
     before = len(records(file))
-    played = lab.play("validate", given(upgrade_test_stage="after"), timeout=400)
+    played = lab.play("validate", given(upgrade_test_stage="after"), timeout=600)
     assert "Traceback" not in played.text
     return played, records(file)[before:]
 

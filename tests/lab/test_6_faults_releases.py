@@ -16,7 +16,7 @@ from ansible_collections.openstack.upgrade_test.tests.lab._lab import NEW, Lab, 
 
 def validate(lab: Lab) -> Played:
     """Look at the cloud as it is, which leaves no record."""
-    played = lab.play("validate", {"upgrade_test_stage": "now", "upgrade_test_from_release": NEW}, timeout=400)
+    played = lab.play("validate", {"upgrade_test_stage": "now", "upgrade_test_from_release": NEW}, timeout=600)
     assert "Traceback" not in played.text
     return played
 
