@@ -130,7 +130,8 @@ def test_schema_behind(upgraded: Lab) -> None:
 def test_record_of_a_vanished_host(upgraded: Lab) -> None:
     """A compute that nobody has is named, and that its record may go."""
     columns = "created_at, updated_at, last_seen_up, host, `binary`, topic, report_count, disabled, deleted, version"
-    values = "NOW(), '2020-01-01', '2020-01-01', 'ghost', 'nova-compute', 'compute', 1, 0, 0, 66"
+    values = "NOW(), '2020-01-01', '2020-01-01', 'ghost', 'nova-compute', 'compute', 1, 0, 0, 66, UUID(), 0"
+    columns += ", uuid, forced_down"  # without an id the API could list no service
     plant = f"INSERT INTO nova.services ({columns}) VALUES ({values})"
     with planted(upgraded, ("record", plant, "DELETE FROM nova.services WHERE host = 'ghost'")):
         found = failed(upgraded, "quick", "nova")
