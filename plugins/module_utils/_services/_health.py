@@ -149,9 +149,19 @@ def _examine(health: Health) -> None:
         return
     for region, interface, url in published:
         _look_at_endpoint(health, Endpoint(health.cloud, region, interface, url))
-    if health.service.health:
-        health.service.health(health)
+    _look_at_parts(health)
     _look_as_user(health)
+
+
+def _look_at_parts(health: Health) -> None:
+    """Let the service's own file look; an answer that it does not understand must not take others' outcomes along."""
+    name = health.service.name
+    try:
+        if health.service.health:
+            health.service.health(health)
+    except Exception as problem:
+        message = f"The look at the parts of {name} broke: {type(problem).__name__}: {problem}"
+        health.record("parts", name, Status.ERROR, message)
 
 
 @dataclass(frozen=True)

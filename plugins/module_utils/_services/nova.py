@@ -151,14 +151,17 @@ def read_services(health: Health) -> list[Report]:
 
 
 def service_beat(service: Mapping[str, Any]) -> Report:
-    """Return what Nova says of one service process; one that is forced down counts as switched off."""
+    """Return what Nova says of one service process; one that is forced down counts as switched off.
+
+    Of one in a cell whose database does not answer, Nova says no more than its name, and that it is ``UNKNOWN``.
+    """
     return Report(
         type=service["binary"],
         binary=service["binary"],
         host=service["host"],
-        alive=service["state"] == "up",
+        alive=service.get("state") == "up",
         stamp=str(service.get("updated_at") or ""),
-        enabled=service["status"] == "enabled" and not service.get("forced_down"),
+        enabled=service["status"] != "disabled" and not service.get("forced_down"),
     )
 
 
