@@ -165,6 +165,10 @@ def _judge_proxy(name: str, servers: Sequence[Mapping[str, str]]) -> Finding:
     still = f"; {good} of {len(servers)} take requests" if words else ""
     message = f"Behind {name} of the load balancer {'; '.join(words) or f'all {good} servers take requests'}{still}."
     found = {one["server"]: one["status"] for one in servers}
+    blind = [one["server"] for one in servers if one["status"] == "no check"]
+    if blind and not down:
+        message = f"Behind {name} of the load balancer nobody checks whether {', '.join(blind)} can take requests."
+        return unseen(name, message, evidence={"servers": found})
     if not down and away and good:
         return finding(name, True, message, expected="UP", found=found)
     return finding(name, not down and good > 0, message, expected="UP", found=found)

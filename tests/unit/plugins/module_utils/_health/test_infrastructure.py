@@ -106,7 +106,7 @@ def test_the_states_of_servers_are_told_apart() -> None:
     """Up and unchecked are good; taken out by an operator is his wish, unless none is left."""
     states = {
         ("UP", "UP"): Status.PASS,
-        ("no check",): Status.PASS,
+        ("no check",): Status.UNKNOWN,
         ("UP", "MAINT"): Status.PASS,
         ("DRAIN", "MAINT"): Status.FAIL,
         ("UP", "DOWN 1/2"): Status.FAIL,
