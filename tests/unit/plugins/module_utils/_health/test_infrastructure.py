@@ -103,7 +103,7 @@ def rows(*states: str) -> dict[str, Any]:
 
 
 def test_the_states_of_servers_are_told_apart() -> None:
-    """Up and unchecked are good; taken out by an operator is his wish, unless none is left."""
+    """Up is good, unchecked unknown; taken out by an operator is his wish, unless none is left."""
     states = {
         ("UP", "UP"): Status.PASS,
         ("no check",): Status.UNKNOWN,
