@@ -227,9 +227,8 @@ def judge_queues(facts: Mapping[str, Any]) -> list[tuple[str, Finding]]:
     if bad:
         return bad
     waiting = sum(int(row["messages"] or 0) for row in last)
-    return [
-        ("", finding("message queue", True, f"All {len(last)} queues of RabbitMQ are read; {waiting} messages wait."))
-    ]
+    message = f"No queue of RabbitMQ lacks a reader that it needs; {waiting} messages wait in {len(last)} queues."
+    return [("", finding("message queue", True, message))]
 
 
 def _trouble_of(row: Mapping[str, Any], before: int, seconds: float) -> str:
