@@ -12,7 +12,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
@@ -205,9 +205,11 @@ def read_rally(data: bytes) -> list[Test]:
 
 
 def _task(task: Mapping[str, Any]) -> Iterator[Test]:
-    for subtask in task["subtasks"]:
-        for workload in subtask["workloads"]:
-            yield _workload(workload)
+    workloads = [_workload(one) for subtask in task["subtasks"] for one in subtask["workloads"]]
+    for number, test in enumerate(workloads):
+        # Positions begin anew with each subtask.
+        times = sum(one.id == test.id for one in workloads[: number + 1])
+        yield test if times == 1 else replace(test, id=f"{test.id} ({times})")
     if task["status"] != "finished":
         # Rally itself ends well although its task has crashed.
         yield Test(id=task["title"] or "task", status=Status.FAIL, detail=f"The task ended as {task['status']}.")

@@ -77,7 +77,8 @@ def test_a_cloud_of_somebody_else(lab: Lab) -> None:
 
 def test_an_expectation_that_does_not_hold_is_told_with_what_was_found(lab: Lab) -> None:
     """The agents that are alive although none should be are named; what holds is not complained of."""
-    played = lab.play("validate", {"upgrade_test_expectations": [ALIVE, HOSTS, DEAD], "upgrade_test_agent_wait": 60})
+    given = {"upgrade_test_expectations": [ALIVE, HOSTS, DEAD], "upgrade_test_agent_wait": 60}
+    played = lab.play("validate", given, timeout=600)
 
     assert played.rc != 0
     assert len(played.messages) == 1

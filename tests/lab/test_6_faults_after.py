@@ -39,7 +39,7 @@ def look(lab: Lab) -> tuple[Played, list[dict[str, Any]]]:
     file = lab.latest() / "outcomes.jsonl"
     before = len(records(file))
     more = {"upgrade_test_depth": "normal", "upgrade_test_services": ["glance", "neutron"]}
-    played = lab.play("validate", given(upgrade_test_stage="after", **more), timeout=400)
+    played = lab.play("validate", given(upgrade_test_stage="after", **more), timeout=600)
     assert "Traceback" not in played.text
     return played, records(file)[before:]
 

@@ -69,7 +69,8 @@ def schema_behind(lab: Lab) -> AbstractContextManager[None]:
 def record_of_a_vanished_host(lab: Lab) -> AbstractContextManager[None]:
     """A compute that nobody has is among those that nova knows."""
     columns = "created_at, updated_at, last_seen_up, host, `binary`, topic, report_count, disabled, deleted, version"
-    values = "NOW(), '2020-01-01', '2020-01-01', 'ghost', 'nova-compute', 'compute', 1, 0, 0, 66"
+    values = "NOW(), '2020-01-01', '2020-01-01', 'ghost', 'nova-compute', 'compute', 1, 0, 0, 66, UUID(), 0"
+    columns += ", uuid, forced_down"  # without an id the API could list no service
     plant = f"INSERT INTO nova.services ({columns}) VALUES ({values})"
     return planted(lab, plant, "DELETE FROM nova.services WHERE host = 'ghost'")
 

@@ -148,17 +148,43 @@ def own_sections(options: Mapping[tuple[str, str], str]) -> list[str]:
     return sorted({*_RESERVED, *filter(None, backends)})
 
 
-def look_at_configuration(place: Place, others: Iterable[str]) -> list[dict[str, Any]]:
-    """Return what is to say of each configuration file of a place."""
-    facts = [{"file": file, "sha256": _digest(place, file)} for file in place.files]
+def look_at_configurations(places: Iterable[Place], others: Iterable[str]) -> list[dict[str, Any]]:
+    """Return what is to say of each configuration file of some places; the same one is not told of twice.
+
+    Of the same packages the options are asked for once, as that takes seconds.
+    """
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    samples: dict[Any, dict[str, Any]] = {}
+    for place in places:
+        facts = [{"file": file, "sha256": _digest(place, file)} for file in place.files]
+        new = [one for one in facts if (one["file"], one["sha256"]) not in found]
+        found |= {(one["file"], one["sha256"]): one for one in _look_at(place, new, others, samples)}
+    return list(found.values())
+
+
+def _look_at(
+    place: Place, facts: Sequence[dict[str, str]], others: Iterable[str], samples: dict[Any, dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return what is to say of some files of a place; ``samples`` are kept by the packages that they are of."""
     if not facts:
         return []
     made_up = own_sections(settings(place.inside, place.files))
     try:
-        sample = _sample(place, others)
+        key = _identity(place)
+        if key not in samples:
+            samples[key] = _sample(place, others)
     except CommandError as problem:
         return [{**one, "problem": str(problem)} for one in facts]
-    return [{**one, **_compared(place, one["file"], sample, made_up)} for one in facts]
+    return [{**one, **_compared(place, one["file"], samples[key], made_up)} for one in facts]
+
+
+def _identity(place: Place) -> tuple[int, int] | str:
+    """Return what tells packages from those of another container, which has them at the same path."""
+    try:
+        found = place.inside.path(place.packages).stat()
+    except OSError:
+        return place.packages
+    return (found.st_dev, found.st_ino)
 
 
 def _compared(place: Place, file: str, sample: Mapping[str, Any], made_up: Iterable[str]) -> dict[str, Any]:

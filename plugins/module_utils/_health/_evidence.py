@@ -19,7 +19,7 @@ from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils import _processes
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._configuration import (
-    look_at_configuration,
+    look_at_configurations,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._infrastructure import (
     RABBITMQ,
@@ -124,9 +124,8 @@ def look_at_services(found: Found, wish: Wish) -> dict[str, dict[str, Any]]:
 
 def _look_at_service(service: Service, places: Sequence[Place], *, migrate: bool) -> dict[str, Any]:
     """Return what is to say of one service; what concerns its database is asked once, where one is configured."""
-    facts: dict[str, Any] = {"configuration": []}
+    facts: dict[str, Any] = {"configuration": look_at_configurations(places, NAMES)}
     for place in places:
-        facts["configuration"] += look_at_configuration(place, NAMES)
         if "schemas" not in facts and (schemas := look_at_schemas(place, service)):
             facts["schemas"] = schemas
             facts["upgrade_check"] = look_at_upgrade_check(place, service)

@@ -165,6 +165,10 @@ def _judge_proxy(name: str, servers: Sequence[Mapping[str, str]]) -> Finding:
     still = f"; {good} of {len(servers)} take requests" if words else ""
     message = f"Behind {name} of the load balancer {'; '.join(words) or f'all {good} servers take requests'}{still}."
     found = {one["server"]: one["status"] for one in servers}
+    blind = [one["server"] for one in servers if one["status"] == "no check"]
+    if blind and not down:
+        message = f"Behind {name} of the load balancer nobody checks whether {', '.join(blind)} can take requests."
+        return unseen(name, message, evidence={"servers": found})
     if not down and away and good:
         return finding(name, True, message, expected="UP", found=found)
     return finding(name, not down and good > 0, message, expected="UP", found=found)
@@ -223,9 +227,8 @@ def judge_queues(facts: Mapping[str, Any]) -> list[tuple[str, Finding]]:
     if bad:
         return bad
     waiting = sum(int(row["messages"] or 0) for row in last)
-    return [
-        ("", finding("message queue", True, f"All {len(last)} queues of RabbitMQ are read; {waiting} messages wait."))
-    ]
+    message = f"No queue of RabbitMQ lacks a reader that it needs; {waiting} messages wait in {len(last)} queues."
+    return [("", finding("message queue", True, message))]
 
 
 def _trouble_of(row: Mapping[str, Any], before: int, seconds: float) -> str:
@@ -238,7 +241,8 @@ def _trouble_of(row: Mapping[str, Any], before: int, seconds: float) -> str:
         return f"has {messages} messages{grown} and nobody who reads it"
     if not consumers and name in TOPICS and name not in _OPTIONAL:
         return f"has nobody who reads it, so {TOPICS[name]} does not get its work"
-    if messages > max(before, _BACKLOG) and before and seconds:
+    # Notifications come in bursts, for which nobody waits.
+    if service_of_queue(name) and messages > max(before, _BACKLOG) and before and seconds:
         return f"grows: {before} messages, and {messages} after {seconds:.0f} s"
     return ""
 
@@ -255,7 +259,9 @@ def look_at_database(process: Process, inside: Inside, options: Sequence[str]) -
     query = ["--batch", "--skip-column-names", "--execute=SHOW GLOBAL STATUS LIKE 'wsrep%'"]
     for client in _CLIENTS:
         try:
-            done = inside.run([client, *options, *given, *query], as_root=True, timeout=30)
+            # Where root needs a password, it stands in a file of his.
+            own = {"HOME": "/root"}
+            done = inside.run([client, *options, *given, *query], environment=own, as_root=True, timeout=30)
         except CommandError:
             continue
         if done.rc:

@@ -93,8 +93,11 @@ def _build_verdict(running: Running, target: Target) -> tuple[Verdict, str]:
 
 
 def half_upgraded(running: Running, found: Sequence[Running]) -> str:
-    """Say of a host on which others run another release than this process that it is upgraded by half."""
-    others = [one for one in found if one.release and one.release != running.release]
+    """Say of a host on which others run another release than this process that it is upgraded by half.
+
+    Of one whose code was replaced it is not known which release it runs: it may well be the same.
+    """
+    others = [one for one in found if running.release and one.release and one.release != running.release]
     if not others:
         return ""
     kinds = sorted({one.component for one in others})

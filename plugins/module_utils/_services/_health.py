@@ -129,14 +129,17 @@ class Health:
 
 
 def service_beat(service: Mapping[str, Any]) -> Beat:
-    """Return what Nova or Cinder says of one service process; one that is forced down counts as switched off."""
+    """Return what Nova or Cinder says of one service process; one that is forced down counts as switched off.
+
+    Of one in a cell whose database does not answer, Nova says no more than its name, and that it is ``UNKNOWN``.
+    """
     return Beat(
         type=service["binary"],
         binary=service["binary"],
         host=service["host"],
-        alive=service["state"] == "up",
+        alive=service.get("state") == "up",
         stamp=str(service.get("updated_at") or ""),
-        enabled=service["status"] == "enabled" and not service.get("forced_down"),
+        enabled=service["status"] != "disabled" and not service.get("forced_down"),
     )
 
 
@@ -166,9 +169,19 @@ def _examine(health: Health) -> None:
         return
     for region, interface, url in published:
         _look_at_endpoint(health, Endpoint(health.cloud, region, interface, url))
-    if health.service.health:
-        health.service.health(health)
+    _look_at_parts(health)
     _look_as_user(health)
+
+
+def _look_at_parts(health: Health) -> None:
+    """Let the service's own file look; an answer that it does not understand must not take others' outcomes along."""
+    name = health.service.name
+    try:
+        if health.service.health:
+            health.service.health(health)
+    except Exception as problem:
+        message = f"The look at the parts of {name} broke: {type(problem).__name__}: {problem}"
+        health.record("parts", name, Status.ERROR, message)
 
 
 @dataclass(frozen=True)

@@ -269,6 +269,15 @@ def test_what_rally_reports() -> None:
     assert (found[0].figures["median"], found[0].figures["iteration_count"]) == (0.25, 10)
 
 
+def test_the_same_scenario_in_two_subtasks_is_two_tests() -> None:
+    """Positions begin anew with each subtask; under one name the figures of both could not be told apart."""
+    twice = [{"workloads": [workload("Authenticate.keystone")]}, {"workloads": [workload("Authenticate.keystone")]}]
+    told = {"tasks": [{"title": "t", "status": "finished", "subtasks": twice}]}
+
+    names = [one.id for one in read_rally(json.dumps(told).encode())]
+    assert names == ["Authenticate.keystone 0", "Authenticate.keystone 0 (2)"]
+
+
 def test_a_task_that_crashed_has_not_passed() -> None:
     """Rally ends with 0 then."""
     assert [str(one.status) for one in read_rally(report(status="crashed"))] == ["fail"]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._configuration import (
@@ -12,7 +13,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._co
     compare,
     judge_configuration,
     judge_old_configuration,
-    look_at_configuration,
+    look_at_configurations,
     namespaces_in,
     own_sections,
     together,
@@ -160,14 +161,14 @@ def test_the_generator_of_the_service_is_asked(nova: Installed) -> None:
     metadata = next(nova.packages.glob("*.dist-info"))
     (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
     nova.start("nova-conductor", "--config-file", str(nova.conf))
-    (missing,) = look_at_configuration(nova.place(), ["nova"])
+    (missing,) = look_at_configurations([nova.place()], ["nova"])
     nova.command(
         "oslo-config-generator",
         f"import sys\nassert sys.argv.count('--namespace') == 2, sys.argv\nprint({json.dumps(SAMPLE)!r})\n",
     )
-    (found,) = look_at_configuration(nova.place(), ["nova"])
+    (found,) = look_at_configurations([nova.place()], ["nova"])
     nova.command("oslo-config-generator", "raise KeyError('something')\n")
-    (broken,) = look_at_configuration(nova.place(), ["nova"])
+    (broken,) = look_at_configurations([nova.place()], ["nova"])
 
     assert found["unknown"] == ["DEFAULT/bogus"]
     assert judge_configuration(found).status is Status.FAIL
@@ -182,9 +183,9 @@ def test_a_driver_whose_library_is_missing_hides_no_options(nova: Installed) -> 
     nova.start("nova-conductor", "--config-file", str(nova.conf))
     driver = "from absent import http\nfrom absent.tools import wraps\n@wraps(1)\nclass Driver(http.Base): pass\n"
     nova.command("oslo-config-generator", f"{driver}print({json.dumps(SAMPLE)!r})\n")
-    (found,) = look_at_configuration(nova.place(), ["nova"])
+    (found,) = look_at_configurations([nova.place()], ["nova"])
     nova.command("oslo-config-generator", "import nova.lost\n")
-    (lost,) = look_at_configuration(nova.place(), ["nova"])
+    (lost,) = look_at_configurations([nova.place()], ["nova"])
 
     assert judge_configuration(found).status is Status.PASS
     assert "No module named 'nova'" in lost["problem"]
@@ -195,10 +196,30 @@ def test_a_file_that_cannot_be_read_is_unknown(nova: Installed) -> None:
     nova.conf.write_text("[AGENT]\nroot_helper: sudo\n")
     nova.start("nova-conductor", "--config-file", str(nova.conf))
     nova.command("oslo-config-generator", f"print({json.dumps(SAMPLE)!r})\n")
-    (read,) = look_at_configuration(nova.place(), ["nova"])
+    (read,) = look_at_configurations([nova.place()], ["nova"])
     nova.conf.write_text("password = a-secret-word\n")
-    (found,) = look_at_configuration(nova.place(), ["nova"])
+    (found,) = look_at_configurations([nova.place()], ["nova"])
 
     assert read["unknown"] == ["agent/root_helper"]
     assert (judge_configuration(found).status, "MissingSectionHeader" in found["problem"]) == (Status.UNKNOWN, True)
     assert "a-secret-word" not in str(found)
+
+
+def test_the_same_packages_are_asked_once_and_the_same_file_is_told_of_once(nova: Installed) -> None:
+    """Several processes share their main file, and each has one of its own."""
+    more = nova.folder / "more.conf"
+    nova.conf.write_text("[DEFAULT]\nbogus = 1\n")
+    more.write_text("[DEFAULT]\ndebug = true\n")
+    nova.start("nova-conductor", "--config-file", str(nova.conf))
+    nova.command(
+        "oslo-config-generator",
+        f"open({str(nova.folder / 'asked')!r}, 'a').write('x')\nprint({json.dumps(SAMPLE)!r})\n",
+    )
+    one = nova.place()
+    found = look_at_configurations([one, replace(one, files=(*one.files, str(more)))], ["nova"])
+
+    assert [(facts["file"], facts["unknown"]) for facts in found] == [
+        (str(nova.conf), ["DEFAULT/bogus"]),
+        (str(more), []),
+    ]
+    assert (nova.folder / "asked").read_text() == "x"

@@ -107,10 +107,10 @@ def rows(*states: str) -> dict[str, Any]:
 
 
 def test_the_states_of_servers_are_told_apart() -> None:
-    """Up and unchecked are good; taken out by an operator is his wish, unless none is left."""
+    """Up is good, unchecked unknown; taken out by an operator is his wish, unless none is left."""
     states = {
         ("UP", "UP"): Status.PASS,
-        ("no check",): Status.PASS,
+        ("no check",): Status.UNKNOWN,
         ("UP", "MAINT"): Status.PASS,
         ("DRAIN", "MAINT"): Status.FAIL,
         ("UP", "DOWN 1/2"): Status.FAIL,
@@ -167,6 +167,11 @@ def test_a_queue_that_grows_fails() -> None:
     assert of_queues([queue("q-plugin", 1, 1)], [queue("q-plugin", 3, 1)])[0][1] is Status.PASS
 
 
+def test_a_burst_of_notifications_is_no_fault() -> None:
+    """They have readers, and nobody waits for them."""
+    assert of_queues([queue("notifications.info", 500, 1)], [queue("notifications.info", 900, 1)])[0][1] is Status.PASS
+
+
 def test_a_queue_is_known_by_its_topic() -> None:
     """The longest topic that fits; a name that tells nothing belongs to nobody."""
     names = ("conductor", "compute.host1", "q-l3-plugin", "scheduler_fanout_7f3a", "notifications.info")
@@ -203,7 +208,7 @@ def test_a_database_is_asked_by_its_own_client(tmp_path: Path, monkeypatch: pyte
         pid=os.getpid(), parent=1, ticks=1, started=1, name="mariadbd", command=("mariadbd", "--socket=/run/db.sock")
     )
     client = tmp_path / "mariadb"
-    client.write_text('#!/bin/sh\nprintf "wsrep_cluster_size\\t1\\n"; echo "$@" > $0.arguments\n')
+    client.write_text('#!/bin/sh\nprintf "wsrep_cluster_size\\t1\\n"; echo "$@ $HOME" > $0.arguments\n')
     client.chmod(0o755)
     path = "ansible_collections.openstack.upgrade_test.plugins.module_utils._health._place.USUAL_PATH"
     monkeypatch.setattr(path, f"{tmp_path}:/usr/bin:/bin")
@@ -211,6 +216,7 @@ def test_a_database_is_asked_by_its_own_client(tmp_path: Path, monkeypatch: pyte
 
     assert found == {"status": {"wsrep_cluster_size": "1"}}
     told = Path(f"{client}.arguments").read_text()
+    assert told.rstrip().endswith(" /root")
     assert told.startswith("--defaults-file=/root/my.cnf --socket=/run/db.sock --batch")
     client.write_text('#!/bin/sh\necho "ERROR 1045: Access denied" >&2; exit 1\n')
     refused = look_at_database(server, Inside(pid=os.getpid()), [])

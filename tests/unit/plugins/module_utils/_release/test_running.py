@@ -403,6 +403,16 @@ def test_a_host_that_is_upgraded_by_half_is_named() -> None:
     assert releases_on(found) == {"2025.1": ["nova-compute"], "2026.1": ["nova-api", "nova-conductor"]}
 
 
+def test_a_process_whose_code_was_replaced_says_nothing_of_the_others() -> None:
+    """Nobody knows its release: it may have been installed once more as it was."""
+    found = [
+        running("", "", stale=True, problem="it started before nova 33.0.0 was installed in its place"),
+        running("33.0.0", "2026.1", component="nova-api"),
+    ]
+
+    assert "half" not in judge(found, Target(releases=("2026.1",)), "")[0].message
+
+
 def test_any_release_is_right_when_none_is_named() -> None:
     """``any`` is the same as nothing, also beside a release."""
     assert target_of(["any"]) == target_of([]) == target_of(["2026.1", "Any"])

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     examine,
     is_offered,
     is_vanished,
+    service_beat,
     watch_beats,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import present
@@ -236,6 +238,26 @@ def test_a_service_that_refuses_users_fails(small: SmallCloud, cloud: Cloud) -> 
     outcomes = outcomes_of(cloud, ["neutron"], user=cloud)
 
     assert [one.status for one in outcomes if one.check == "user_served"] == [Status.FAIL]
+
+
+def test_a_compute_of_a_cell_that_does_not_answer_is_dead() -> None:
+    """Nova says no more of it than its name, and that nothing is known."""
+    found = service_beat({"binary": "nova-compute", "host": "c1", "status": "UNKNOWN"})
+
+    assert (found.alive, found.enabled, found.stamp) == (False, True, "")
+
+
+def test_an_answer_that_is_not_understood_breaks_nothing_else(small: SmallCloud, cloud: Cloud) -> None:
+    """It is told as an error of the check, beside the outcomes of the endpoints."""
+
+    def broken(_health: Health) -> None:
+        raise KeyError("state")
+
+    (found,) = examine(cloud, [replace(NEUTRON, health=broken)], Scope())
+    (error,) = [one for one in found.outcomes if one.status is Status.ERROR]
+
+    assert "KeyError: 'state'" in error.message
+    assert any(one.check == "endpoint_answers" for one in found.outcomes)
 
 
 def test_an_endpoint_that_is_left_out_of_the_catalogue_is_found() -> None:
