@@ -112,7 +112,8 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._extension 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, finish
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory, RunError
 
-VALIDATOR, CHECK = "expectation", "as_expected"
+VALIDATOR = "expectation"
+CHECK = "as_expected"
 EXPECTATION: dict[str, Any] = {
     "name": {"type": "str", "required": True},
     "service": {"type": "str", "required": True},

@@ -27,8 +27,7 @@ def validated(upgraded: Lab, code_replaced: None, pin_left_behind: None) -> Play
 @pytest.fixture(scope="module")
 def code_replaced(upgraded: Lab) -> Iterator[None]:
     """Placement was installed once more, and its processes go on as they are."""
-    packages = next((upgraded.root / "releases" / NEW / "lib").glob("python3.*/site-packages"))
-    (metadata,) = packages.glob("openstack_placement-*.dist-info")
+    (metadata,) = upgraded.root.glob(f"releases/{NEW}/lib/python3.*/site-packages/openstack_placement-*.dist-info")
     before = metadata.stat()
     os.utime(metadata, (time.time(), time.time() + 60))
     yield

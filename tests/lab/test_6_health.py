@@ -92,7 +92,7 @@ def wrong_endpoint_of_another_region(lab: Lab) -> Iterator[None]:
     identity = lab.admin().cloud.identity
     with quiet():
         urls = {service.type: service.id for service in identity.services()}
-        public = next(
+        (public,) = (
             one.url for one in identity.endpoints() if one.service_id == urls["network"] and one.interface == "public"
         )
         identity.create_region(id="RegionTwo")

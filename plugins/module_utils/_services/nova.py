@@ -12,7 +12,7 @@ import base64
 import os
 import time as clock
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -415,11 +415,11 @@ class NovaSample(Sample):
     def _some_network(self, suffix: str) -> Iterator[str]:
         """Give the network of the run, or one that lasts no longer than it is needed."""
         known = self.shop.journal.find("neutron", self.name("network"))
-        if known and known.facts:
-            yield known.id
-        else:
-            with self.network.network_for_a_while(suffix) as network:
-                yield network.id
+        with ExitStack() as stack:
+            if known and known.facts:
+                yield known.id
+            else:
+                yield stack.enter_context(self.network.network_for_a_while(suffix)).id
 
     def _cycle_hosts(self) -> Finding:
         """Start as many servers as there are hosts, of which no two may share one: so each host gets one.

@@ -108,7 +108,8 @@ def play(capsys: Any, options: dict[str, Any], workloads: list[dict[str, Any]], 
 
 
 SLOW = {"criterion": "max_avg_duration", "detail": "Average duration 3.1s is above 2s", "success": False}
-GOOD, BAD = "Authenticate.keystone", "NovaServers.list_servers"
+GOOD = "Authenticate.keystone"
+BAD = "NovaServers.list_servers"
 
 
 def test_an_sla_that_holds_and_one_that_does_not(options: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
