@@ -69,9 +69,10 @@ def schema_behind(lab: Lab) -> AbstractContextManager[None]:
 def record_of_a_vanished_host(lab: Lab) -> AbstractContextManager[None]:
     """A compute that nobody has is among those that nova knows."""
     columns = "created_at, updated_at, last_seen_up, host, `binary`, topic, report_count, disabled, deleted, version"
-    values = "NOW(), '2020-01-01', '2020-01-01', 'ghost', 'nova-compute', 'compute', 1, 0, 0, 66, UUID(), 0"
     columns += ", uuid, forced_down"  # without an id the API could list no service
-    plant = f"INSERT INTO nova.services ({columns}) VALUES ({values})"
+    # As new as the others, or the upgrade check would fail, too.
+    values = "NOW(), '2020-01-01', '2020-01-01', 'ghost', 'nova-compute', 'compute', 1, 0, 0, MAX(version), UUID(), 0"
+    plant = f"INSERT INTO nova.services ({columns}) SELECT {values} FROM nova.services"
     return planted(lab, plant, "DELETE FROM nova.services WHERE host = 'ghost'")
 
 
