@@ -403,7 +403,8 @@ class NovaSample(Sample):
     @contextmanager
     def server_for_a_while(self, suffix: str) -> Iterator[Item]:
         """Give a server that runs, and delete it."""
-        with self._some_network(suffix) as network:
+        with ExitStack() as stack:
+            network = self._some_network(suffix, stack)
             server = self._boot(f"cycle-{suffix}", {"networks": [{"uuid": network}]})
             try:
                 self._await(server.id, "ACTIVE")
@@ -411,15 +412,12 @@ class NovaSample(Sample):
             finally:
                 self.discard(self.servers, server)
 
-    @contextmanager
-    def _some_network(self, suffix: str) -> Iterator[str]:
-        """Give the network of the run, or one that lasts no longer than it is needed."""
+    def _some_network(self, suffix: str, stack: ExitStack) -> str:
+        """Return the network of the run, or make one that lasts as long as the stack."""
         known = self.shop.journal.find("neutron", self.name("network"))
-        with ExitStack() as stack:
-            if known and known.facts:
-                yield known.id
-            else:
-                yield stack.enter_context(self.network.network_for_a_while(suffix)).id
+        if known and known.facts:
+            return known.id
+        return stack.enter_context(self.network.network_for_a_while(suffix)).id
 
     def _cycle_hosts(self) -> Finding:
         """Start as many servers as there are hosts, of which no two may share one: so each host gets one.
@@ -436,7 +434,8 @@ class NovaSample(Sample):
         group = self.ensure(self.groups, "cycle-group", {"policy": "anti-affinity"})
         reached, troubles = dict[str, str](), list[str]()
         try:
-            with self._some_network("hosts") as network:
+            with ExitStack() as stack:
+                network = self._some_network("hosts", stack)
                 self._reach_hosts(wanted, group, network, reached, troubles)
         finally:
             self.drop(self.groups, group)
