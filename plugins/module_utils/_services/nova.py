@@ -610,7 +610,7 @@ def look_at_witness(address: str) -> Beat | None:
 
 
 def first_beat(address: str) -> Beat | None:
-    """Return the first beat of the witness, which may begin a moment later than the guest's web server."""
+    """Return a beat of the witness, which may begin a moment later than the guest's web server."""
     return look_until(lambda: look_at_witness(address), lambda beat: beat is not None, 5)
 
 
@@ -621,8 +621,9 @@ def latest_beat(server: Item, address: str) -> Beat | None:
     still. The time in which a guest really stood still never comes back, however often one looks.
     """
     before = from_facts(server.facts.get("witness"))
-    if before is None:
-        return None
+    now = first_beat(address) if before else None
+    if before is None or now is None or is_timely(before, now):
+        return now
     return look_until(lambda: look_at_witness(address), lambda beat: is_timely(before, beat), BEAT_LIMIT)
 
 
