@@ -22,7 +22,7 @@ def interrupted(lab: Lab) -> Played:
 
     def driver_works() -> bool:
         new = [path for path in lab.run_dirs() if path not in earlier]
-        return any(one["kind"] == "driver" for path in new for one in records(path / "events.jsonl"))
+        return any(is_at_work(lab, path) for path in new)
 
     def press_ctrl_c(process: subprocess.Popen[bytes]) -> None:
         wait_for(lambda: driver_works() or process.poll() is not None, "the start of the deployment command", 400)
@@ -44,14 +44,19 @@ def at_work(lab: Lab, run_dir: Path) -> dict[int, str]:
     return writing_below(run_dir, *hosts)
 
 
+def is_at_work(lab: Lab, run_dir: Path) -> bool:
+    """Whether the command was started, and two observers here, and one on each host."""
+    begun = any(one["kind"] == "driver" for one in records(run_dir / "events.jsonl"))
+    return begun and len(at_work(lab, run_dir)) >= 3 + len(lab.addresses())
+
+
 def test_run_ends_and_leaves_its_work(lab: Lab, interrupted: Played) -> None:
     """The playbook ends by the signal; observers, resources and the open run are still there."""
     run_dir = lab.latest()
 
     assert interrupted.rc != 0
     assert document(run_dir / "run.json")["state"] == "open"
-    # Two observers here, one on each host, and the command that was started.
-    assert len(at_work(lab, run_dir)) >= 3 + len(lab.addresses())
+    assert is_at_work(lab, run_dir), at_work(lab, run_dir)
     kinds = {kind for kind, _name, _id in lab.admin().of_tests(f"upgrade-test-{run_dir.name}")}
     assert kinds >= {"project", "user", "server", "network", "image", "floating ip", "security group"}
 
