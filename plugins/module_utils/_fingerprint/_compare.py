@@ -43,6 +43,10 @@ class Allowance:
         return all(fnmatchcase(word, pattern) for word, pattern in pairs)
 
 
+MORE_LIMITS = Allowance(kind="*_quotas", change=ADDED, why="A new release may count more than the old one did.")
+"""What is no loss in any cloud: Neutron 2026.2, for one, limits routes. A limit that changed or is gone is told."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Difference:
     """One thing that is not as it was. ``fields`` has what changed, each with both values."""
@@ -89,7 +93,7 @@ def short(value: Any, limit: int = 100) -> str:
 
 def compare(before: Fingerprint, after: Fingerprint, allowances: Iterable[Allowance] = ()) -> list[Comparison]:
     """Compare every kind that either fingerprint has, in the order of the first."""
-    rules = list(allowances)
+    rules = [MORE_LIMITS, *allowances]
     known = {**after.parts, **before.parts}
     kinds = dict.fromkeys([*before.parts, *after.parts])
     return [_compared(kind, known[kind], before.parts.get(kind), after.parts.get(kind), rules) for kind in kinds]

@@ -56,6 +56,26 @@ def test_nothing_changed() -> None:
     assert (found.count, found.apart, found.unknown) == (2, (), "")
 
 
+@pytest.mark.parametrize(("kind", "apart"), [("network_quotas", 0), ("servers", 1)])
+def test_a_new_release_may_count_more(kind: str, apart: int) -> None:
+    """A limit that no release had before is no change of what was; anything else that was not there is."""
+    more = part({**{id_: dict(thing.fields) for id_, thing in SAME.things.items()}, "p/router_route": {"limit": 30}})
+    [found] = compare(taken(**{kind: SAME}), taken(**{kind: more}))
+
+    assert len(found.apart) == apart
+    assert len(found.allowed) == 1 - apart
+
+
+@pytest.mark.parametrize("limit", [None, 5])
+def test_a_limit_that_changed_or_is_gone_is_told(limit: int | None) -> None:
+    """Whatever a new release counts more, what users were allowed is as it was."""
+    before = part({"p/networks": {"limit": 100}})
+    after = part({"p/networks": {"limit": limit}} if limit else {})
+    [found] = compare(taken(network_quotas=before), taken(network_quotas=after))
+
+    assert len(found.apart) == 1
+
+
 @pytest.mark.parametrize(
     ("after", "change", "sentence"),
     [
