@@ -16,7 +16,8 @@ description:
     Servers with their host and state, ports with their bindings, volumes with their attachments, images with their
     hashes, stacks, role assignments, agents and what they serve, inventories and allocations, quotas and their use.
   - Compares it with an earlier fingerprint of the same run. What was added, removed or changed fails, unless it is
-    allowed; what could not be seen at either time is unknown, and never counted as good.
+    allowed; what could not be seen at either time is unknown, and never counted as good. That a new release counts more
+    against quotas than the old one did is always allowed; a limit that changed or is gone is not.
   - Also says whether the services agree with each other. Servers have allocations, their ports are bound where they
     are, nova and cinder attach the same volumes, cinder's quotas count what there is.
   - On a cloud that people use meanwhile, things come and go, so say with O(allow) what may.
