@@ -72,18 +72,7 @@ def certificates(cloud: Cloud, services: Sequence[Service], days: float, phase: 
     if wanted and isinstance(verify, str):
         found.append(("", judge_authorities(verify, authorities_in(verify), days)))
     return [
-        Outcome(
-            validator=VALIDATOR,
-            check="certificate",
-            service=service,
-            subject=one.subject,
-            status=one.status,
-            message=one.message,
-            phase=phase,
-            expected=one.expected,
-            found=one.found,
-        )
-        for service, one in found
+        one.as_outcome(validator=VALIDATOR, check="certificate", service=service, phase=phase) for service, one in found
     ]
 
 

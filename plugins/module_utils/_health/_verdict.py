@@ -125,19 +125,7 @@ class Court:
         return {"errors": errors, "configuration": self._configurations()}
 
     def _outcome(self, service: str, check: str, host: str, found: Finding) -> Outcome:
-        return Outcome(
-            validator=VALIDATOR,
-            check=check,
-            service=service,
-            subject=found.subject,
-            host=host,
-            phase=self.phase,
-            status=found.status,
-            message=found.message,
-            expected=found.expected,
-            found=found.found,
-            evidence=found.evidence,
-        )
+        return found.as_outcome(validator=VALIDATOR, check=check, service=service, host=host, phase=self.phase)
 
     def _of_service(self, service: Service) -> list[Outcome]:
         shown = {

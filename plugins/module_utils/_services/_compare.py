@@ -26,13 +26,14 @@ class Finding:
     found: Any = None
     evidence: dict[str, Any] = field(default_factory=dict)
 
-    def as_outcome(self, *, validator: str, check: str, service: str, phase: str) -> Outcome:
+    def as_outcome(self, *, validator: str, check: str, service: str, phase: str, host: str = "") -> Outcome:
         """Return the outcome of the check that has asked for it."""
         return Outcome(
             validator=validator,
             check=check,
             service=service,
             subject=self.subject,
+            host=host,
             status=self.status,
             message=self.message,
             phase=phase,
