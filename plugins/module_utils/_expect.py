@@ -22,7 +22,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome im
 EMPTY, FILLED, TRUE, EQUAL = "empty", "filled", "true", "equal"
 MUST_BE = (EMPTY, FILLED, TRUE, EQUAL)
 MOST = 4000  # characters of what was found that are kept
-_QUOTED = 200  # ... and that are quoted in the sentence
+_QUOTED = 400  # ... and that are quoted in the sentence
 
 
 class ExpectationError(Exception):
@@ -173,18 +173,31 @@ def _number(found: Any) -> str:
 
 
 def quoted(found: Any) -> str:
-    """Return a value as JSON for a sentence, cut when it is long."""
-    text = json.dumps(found, ensure_ascii=False, default=str)
-    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}..."
+    """Return a value as JSON for a sentence; of a long list the entries that fit, and how many more there are."""
+    shown = _json(_cut(found, _QUOTED))
+    return shown if len(shown) <= _QUOTED else f"{shown[: _QUOTED - 3]}..."
 
 
 def brief(found: Any) -> Any:
     """Return a value as it is, or of a long one as much as a record should hold."""
-    if len(json.dumps(found, default=str)) <= MOST:
+    shown = _cut(found, MOST)
+    text = _json(shown)
+    return shown if len(text) <= MOST else f"{text[:MOST]}..."
+
+
+def _cut(found: Any, most: int) -> Any:
+    """Return the entries of a list that fit into ``most`` characters, one at least; anything else as it is."""
+    if not isinstance(found, list) or len(found) < 2 or len(_json(found)) <= most:
         return found
-    if isinstance(found, list):
-        kept: list[Any] = []
-        while len(json.dumps([*kept, found[len(kept)]], default=str)) <= MOST:
-            kept.append(found[len(kept)])
-        return [*kept, f"and {len(found) - len(kept)} more"]
-    return f"{json.dumps(found, ensure_ascii=False, default=str)[:MOST]}..."
+    kept = found[:1]
+    while len(_json([*kept, found[len(kept)], _more(found, kept)])) <= most:
+        kept.append(found[len(kept)])
+    return [*kept, _more(found, kept)]
+
+
+def _more(found: list[Any], kept: list[Any]) -> str:
+    return f"and {len(found) - len(kept)} more"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=str)

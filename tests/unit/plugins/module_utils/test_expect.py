@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._expect imp
     Judgement,
     brief,
     judge,
+    quoted,
     read_expectations,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
@@ -114,6 +116,17 @@ def test_a_long_result_is_cut_and_counted() -> None:
     assert len(str(kept)) < MOST + 100
     assert kept[-1] == f"and {1000 - len(kept) + 1} more"
     assert brief([DEAD]) == [DEAD]
+    assert len(brief(["x" * MOST])) < MOST + 10
+
+
+def test_a_sentence_quotes_whole_entries() -> None:
+    """What is cut in the middle of an entry cannot be read; the number says how many more there are."""
+    three = [{"binary": f"neutron-agent-{number}", "host": "compute1" * 12} for number in range(3)]
+
+    assert quoted(three).startswith('[{"binary": "neutron-agent-0", ')
+    assert json.loads(quoted(three)) == [three[0], three[1], "and 1 more"]
+    assert json.loads(quoted(three[:2])) == three[:2]
+    assert quoted(["x" * MOST]).endswith("xxx...")
 
 
 def test_the_examples_of_the_documentation() -> None:
