@@ -20,6 +20,7 @@ description:
     files with the options that the code knows, and looks at the queues of RabbitMQ twice.
   - Services are found by their processes, in containers and virtual environments, too. Their commands are run where
     they live, with their configuration and as their user. No secret leaves the host.
+  - The host is asked for its time by an action plugin, which knows when the question went and when the answer came.
   - Needs root. What is not on the host is left out; that is no failure, as each host holds a part only.
 options:
   services:
@@ -59,10 +60,6 @@ options:
     description:
       - User of the database, where the socket tells who it is.
     type: str
-  sent:
-    description:
-      - When the task was sent, in seconds since the epoch on the controller. Is returned beside the host's own time.
-    type: float
 requirements:
   - Linux
   - C(nsenter), where services live in containers
@@ -106,6 +103,7 @@ evidence:
   sample:
     host: control1
     components: [nova/nova-api]
+    clock: [{sent: 1795320000.01, told: 1795320000.02, received: 1795320000.03}]
     services: {nova: {schemas: {nova_api: {current: [cdeec0c85668], heads: [cdeec0c85668]}}}}
     problems: []
 msg:
@@ -129,7 +127,6 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "queue_pause": {"type": "float", "default": 5},
     "database_defaults_file": {"type": "path"},
     "database_user": {"type": "str"},
-    "sent": {"type": "float"},
 }
 
 
@@ -155,8 +152,6 @@ def main() -> None:
     except CloudError as error:
         module.fail_json(msg=str(error))
     evidence = gather(wish)
-    if module.params["sent"] is not None:
-        evidence["sent"] = module.params["sent"]
     message = "; ".join(evidence["problems"]) or "All that there is could be looked at."
     module.exit_json(changed=False, msg=message, evidence=evidence)
 

@@ -24,9 +24,13 @@ for entry in pathlib.Path("/proc").glob("[0-9]*"):
 done = subprocess.run(["/usr/lib/rabbitmq/bin/rabbitmqctl", "--quiet", *sys.argv[1:]], env=own)
 raise SystemExit(done.returncode)
 """
+SQL = """
+import subprocess, sys
+subprocess.run(["mariadb", "--user=root", "--socket=" + sys.argv[1], "--execute=" + sys.argv[2]], check=True)
+"""
 
 
-def failed(lab: Lab, depth: str, *services: str) -> list[dict[str, Any]]:
+def failed(lab: Lab, depth: str, *services: str, **more: Any) -> list[dict[str, Any]]:
     """Look at some services now; the checks that failed."""
     variables = {
         "upgrade_test_stage": "now",
@@ -34,11 +38,11 @@ def failed(lab: Lab, depth: str, *services: str) -> list[dict[str, Any]]:
         "upgrade_test_services": list(services),
         "upgrade_test_from_release": NEW,
         "upgrade_test_agent_wait": 45,
+        **more,
     }
     file = lab.workplace / "health.json"
-    played = lab.play(
-        str(Path(__file__).with_name("health.yml")), {**variables, "outcomes_file": str(file)}, timeout=600
-    )
+    playbook = str(Path(__file__).with_name("health.yml"))
+    played = lab.play(playbook, {**variables, "outcomes_file": str(file)}, timeout=600)
     assert played.rc == 0
     return [one for one in json.loads(file.read_text(encoding="utf-8")) if one["status"] == "fail"]
 
@@ -60,3 +64,18 @@ def unread_queue(lab: Lab, name: str) -> Iterator[None]:
         yield
     finally:
         lab.ssh("infra", RABBIT, "delete_vhost", "ghost")
+
+
+def sql(lab: Lab, statement: str) -> None:
+    """Run a statement in the database server."""
+    lab.ssh("infra", SQL, f"{lab.root}/hosts/infra/var/mysql/mysql.sock", statement)
+
+
+@contextmanager
+def planted(lab: Lab, plant: str, undo: str) -> Iterator[None]:
+    """Plant a fault by a statement, and take it back by another."""
+    sql(lab, quoted(plant))
+    try:
+        yield
+    finally:
+        sql(lab, quoted(undo))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.openstack.upgrade_test.tests.lab._admin import quiet
-from ansible_collections.openstack.upgrade_test.tests.lab._health import failed, quoted, unread_queue
+from ansible_collections.openstack.upgrade_test.tests.lab._health import failed, planted, quoted, unread_queue
 from ansible_collections.openstack.upgrade_test.tests.lab._lab import Lab, wait_for
 
 BALANCER_PATIENCE = 60
@@ -39,25 +39,6 @@ path = pathlib.Path(sys.argv[1])
 text = path.read_text()
 path.write_text(text + sys.argv[2] if len(sys.argv) > 2 else text.partition("# planted")[0])
 """
-SQL = """
-import subprocess, sys
-subprocess.run(["mariadb", "--user=root", "--socket=" + sys.argv[1], "--execute=" + sys.argv[2]], check=True)
-"""
-
-
-def sql(lab: Lab, statement: str) -> None:
-    """Run a statement in the database server."""
-    lab.ssh("infra", SQL, f"{lab.root}/hosts/infra/var/mysql/mysql.sock", statement)
-
-
-@contextmanager
-def planted(lab: Lab, plant: str, undo: str) -> Iterator[None]:
-    """Plant a fault by a statement, and take it back by another."""
-    sql(lab, quoted(plant))
-    try:
-        yield
-    finally:
-        sql(lab, quoted(undo))
 
 
 def schema_behind(lab: Lab) -> AbstractContextManager[None]:

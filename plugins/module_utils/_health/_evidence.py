@@ -73,7 +73,7 @@ def gather(wish: Wish) -> dict[str, Any]:
     found = find_places(wish.services, wish.proc)
     redactor = Redactor(secrets_of(found.places))
     name = socket.gethostname()
-    evidence: dict[str, Any] = {"host": name, "hostname": name, "began": began, "problems": found.problems}
+    evidence: dict[str, Any] = {"host": name, "hostname": name, "problems": found.problems}
     there = infrastructure_of(wish.proc)
     services = {f"{service}/{component}" for service, component, _pid in found.processes}
     evidence["components"] = sorted(services | {f"{INFRASTRUCTURE}/{kind}" for kind in there})
@@ -94,7 +94,6 @@ def gather(wish: Wish) -> dict[str, Any]:
             evidence[name] = look()
         except Exception as problem:  # one surprise must not hide what else this host tells
             evidence["problems"].append(f"{name}: {type(problem).__name__}: {problem}")
-    evidence["ended"] = clock.time()
     clean: dict[str, Any] = redactor.value(evidence)
     return clean
 

@@ -19,7 +19,7 @@ import time as clock
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils import _processes
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._place import (
@@ -36,6 +36,15 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     unseen,
 )
 
+
+class ClockLook(TypedDict):
+    """What a host's clock told, between two moments of ours; all in seconds since the epoch."""
+
+    sent: float
+    told: float
+    received: float
+
+
 HAPROXY, RABBITMQ, DATABASE = "haproxy", "rabbitmq", "database"
 _STATS_SOCKET = re.compile(r"^\s*stats\s+socket\s+(?P<path>/\S+)", re.M)
 _SOCKET_PATIENCE = 5.0
@@ -45,7 +54,6 @@ _RABBITMQ_COMMANDS = "/usr/lib/rabbitmq/bin"
 _BACKLOG = 100  # messages in a queue with readers from which it counts that they become more
 # What a process that has ended leaves behind for a while: its answers, and its share of what goes to all.
 _PASSING = re.compile(r"^reply_|_fanout")
-_VAGUE = 30.0  # seconds by which a busy host's clock may seem to differ, when nothing says that it really does
 # Queues that only those of one service read, so that without a reader the service stands still.
 TOPICS: Mapping[str, str] = {
     "conductor": "nova",
@@ -296,14 +304,18 @@ def judge_database(host: str, facts: Mapping[str, Any], members: int) -> Finding
     return finding(subject, not words, message, expected={**wanted, "wsrep_cluster_size": str(members)}, found=found)
 
 
-def judge_clock(host: str, moments: Mapping[str, float], limit: float) -> Finding:
-    """Say by how much the clock of a host differs from ours.
+def judge_clock(host: str, looks: Sequence[ClockLook], limit: float) -> Finding:
+    """Say by how much (seconds) the clock of a host differs from ours.
 
-    It said ``began`` after we had ``sent`` the question, and ``ended`` before we had ``received`` the answer: that
-    bounds the difference from both sides.
+    It told its time after we had sent the question and before we had received the answer. So each look bounds the
+    difference from both sides, and the narrowest bounds of all count.
     """
-    low, high = moments["ended"] - moments["received"], moments["began"] - moments["sent"]
-    subject, evidence = f"clock of {host}", {"least_s": round(low, 3), "most_s": round(high, 3)}
+    subject = f"clock of {host}"
+    if not looks:
+        return unseen(subject, f"{host} did not tell its time.")
+    low = max(look["told"] - look["received"] for look in looks)
+    high = min(look["told"] - look["sent"] for look in looks)
+    evidence = {"least_s": round(low, 3), "most_s": round(high, 3)}
     expected = f"within {limit:g} s of the controller's"
     if low > limit or high < -limit:
         least, word = (low, "ahead of") if low > 0 else (-high, "behind")
@@ -311,6 +323,6 @@ def judge_clock(host: str, moments: Mapping[str, float], limit: float) -> Findin
         return finding(subject, False, message, expected=expected, found=round(least, 1), evidence=evidence)
     most = max(abs(low), abs(high))
     message = f"The clock of {host} differs from that of the controller by at most {most:.1f} s."
-    if most <= limit or (low <= 0 <= high and most <= _VAGUE):
+    if most <= limit:
         return finding(subject, True, message, expected=expected, evidence=evidence)
     return unseen(subject, f"{message} It could not be compared more closely.", evidence=evidence)

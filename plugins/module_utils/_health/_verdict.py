@@ -20,6 +20,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._in
     DATABASE,
     HAPROXY,
     RABBITMQ,
+    ClockLook,
     judge_balancer,
     judge_clock,
     judge_database,
@@ -231,20 +232,12 @@ class Court:
         return not service or any(service == one.name for one in self.services)
 
     def _clocks(self) -> list[Outcome]:
-        """Compare the clocks once for each host, by the look that bounds the difference best."""
-        best: dict[str, Mapping[str, float]] = {}
+        """Compare the clocks once for each host, by all looks at it."""
+        looks: dict[str, list[ClockLook]] = {}
         for one in self.evidence:
-            if not {"sent", "received", "began", "ended"} <= one.keys():
-                continue
-            host, moments = (
-                str(one["host"]),
-                {name: float(one[name]) for name in ("sent", "received", "began", "ended")},
-            )
-            if host not in best or _width(moments) < _width(best[host]):
-                best[host] = moments
+            looks.setdefault(str(one["host"]), []).extend(one.get("clock", ()))
         return [
-            self._outcome("", CLOCK, host, judge_clock(host, moments, self.clock_limit))
-            for host, moments in best.items()
+            self._outcome("", CLOCK, host, judge_clock(host, seen, self.clock_limit)) for host, seen in looks.items()
         ]
 
     def _of_hosts(self) -> list[Outcome]:
@@ -264,11 +257,6 @@ class Court:
 def _short(host: str) -> str:
     """Return a host's name without its domain, and without the backend that a volume service adds."""
     return host.partition("@")[0].partition(".")[0]
-
-
-def _width(moments: Mapping[str, float]) -> float:
-    """Return how loosely the difference of two clocks is bounded."""
-    return (moments["received"] - moments["sent"]) - (moments["ended"] - moments["began"])
 
 
 def phase_begin(events: Iterable[Mapping[str, Any]], phase: str) -> float | None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from ansible_collections.openstack.upgrade_test.plugins.module_utils import _processes
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._infrastructure import (
+    ClockLook,
     judge_balancer,
     judge_clock,
     judge_database,
@@ -223,24 +224,49 @@ def test_a_database_is_asked_by_its_own_client(tmp_path: Path, monkeypatch: pyte
     assert judge_database("db1", refused, 1).status is Status.UNKNOWN
 
 
-def clock(skew: float, *, delay: float = 0.5) -> tuple[Status, str]:
-    """Return what is said of a host whose clock is wrong by so much, when each way takes ``delay``."""
-    moments = {"sent": 100.0, "began": 100 + delay + skew, "ended": 101 + delay + skew, "received": 101 + 2 * delay}
-    found = judge_clock("control1", moments, 5)
+def clock(skew: float, *delays: tuple[float, float]) -> tuple[Status, str]:
+    """Return what is said of a host whose clock is wrong by so much, when the ways there and back take so long."""
+    looks: list[ClockLook] = [
+        {"sent": 100.0, "told": 100 + there + skew, "received": 100 + there + back} for there, back in delays
+    ]
+    found = judge_clock("control1", looks, 5)
     return found.status, found.message
 
 
 def test_a_wrong_clock_fails_by_what_is_certain() -> None:
     """Only a difference that the way of the question cannot explain counts; its direction is told."""
-    ahead, behind = clock(30), clock(-30)
+    ahead, behind = clock(30, (0.5, 0.5)), clock(-30, (0.5, 0.5))
 
-    assert clock(0) == (Status.PASS, "The clock of control1 differs from that of the controller by at most 0.5 s.")
+    assert clock(0, (0.5, 0.5)) == (
+        Status.PASS,
+        "The clock of control1 differs from that of the controller by at most 0.5 s.",
+    )
     assert ahead == (Status.FAIL, "The clock of control1 is at least 29.5 s ahead of that of the controller.")
     assert behind == (Status.FAIL, "The clock of control1 is at least 29.5 s behind that of the controller.")
 
 
-def test_a_slow_way_does_not_accuse_a_clock() -> None:
-    """On a busy host the answer takes long; that is no skew, and when it takes very long nothing is known."""
-    assert clock(0, delay=8)[0] is Status.PASS
-    assert clock(0, delay=60)[0] is Status.UNKNOWN
-    assert clock(7, delay=3)[0] is Status.UNKNOWN
+@pytest.mark.parametrize("skew", [-4.0, 0.0, 4.0])
+def test_a_slow_way_does_not_accuse_a_clock(skew: float) -> None:
+    """On a busy host the answer takes long: that is no skew, and nothing is known of the clock then."""
+    assert clock(skew, (8, 8)) == (
+        Status.UNKNOWN,
+        f"The clock of control1 differs from that of the controller by at most {8 + abs(skew):.1f} s."
+        " It could not be compared more closely.",
+    )
+
+
+@pytest.mark.parametrize("skew", [-29.0, 29.0])
+def test_a_slow_way_does_not_excuse_a_clock(skew: float) -> None:
+    """What may be the way or the clock is not called good."""
+    assert clock(skew, (30, 30))[0] is Status.UNKNOWN
+
+
+def test_several_looks_bound_it_together() -> None:
+    """One that was quick on the way there and one that was quick on the way back."""
+    assert clock(0, (9, 0.1), (0.2, 9))[1].endswith("by at most 0.2 s.")
+    assert clock(6, (9, 0.1), (0.2, 9))[0] is Status.FAIL
+
+
+def test_a_clock_that_was_not_told_is_unknown() -> None:
+    """No look says nothing about a clock."""
+    assert judge_clock("control1", [], 5).status is Status.UNKNOWN

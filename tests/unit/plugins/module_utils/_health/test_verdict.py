@@ -18,7 +18,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import chosen
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins.module_utils._health.conftest import Installed
 
-GLANCE = {"host": "control1", "sent": 1.0, "began": 1.5, "ended": 2.5, "received": 3.0, "components": []}
+GLANCE = {"host": "control1", "clock": [{"sent": 1.0, "told": 1.5, "received": 2.0}], "components": []}
 
 
 def log(*errors: dict[str, Any]) -> dict[str, Any]:
