@@ -174,6 +174,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._ve
     AFTER,
     Court,
     phase_begin,
+    running_on,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, finish
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import (
@@ -249,6 +250,7 @@ def scope_of(params: dict[str, Any], run: RunDirectory | None) -> Scope:
         agent_wait=0 if params["depth"] == QUICK else params["agent_wait"],
         expected_agents=[*params["expected_agents"], *remembered(params, run).get("agents", [])],
         hosts=frozenset([*params["hosts"], *named]),
+        running=running_on(params["evidence"]),
         user=user,
         no_user=problem,
     )

@@ -92,7 +92,8 @@ def test_compute_that_runs_and_never_got_ready(found: list[dict[str, Any]]) -> N
     reports = [one for one in found if one["check"] == "service_reports"]
 
     assert [(one["service"], one["host"]) for one in reports] == [("nova", "compute2")]
-    assert "nova-compute" in reports[0]["message"]
+    assert "nova-compute on compute2 is dead" in reports[0]["message"]
+    assert "its process runs" in reports[0]["message"]
 
 
 def test_pending_migration_of_data(found: list[dict[str, Any]]) -> None:

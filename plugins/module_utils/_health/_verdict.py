@@ -35,7 +35,11 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._sc
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._upgrade_check import judge_upgrade_check
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._compare import Finding, finding, unseen
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import VALIDATOR, Beat
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import (
+    VALIDATOR,
+    Beat,
+    short_name,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import NAMES
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import Service
 
@@ -93,7 +97,7 @@ class Court:
 
         One that it does not know may go by another name there, as an operator can choose one; so that is no failure.
         """
-        shown, known = self._reporting(service), {(beat.binary, _short(beat.host)) for beat in beats}
+        shown, known = self._reporting(service), {(beat.binary, short_name(beat.host)) for beat in beats}
         strangers = [one for one in shown if not any((one[0], name) in known for name in one[2])]
         word = "it did not begin its work, or goes by another name"
         found = [
@@ -111,11 +115,10 @@ class Court:
         """Return the processes of a service that report to it: what, where, and by which names the host may go."""
         found: dict[tuple[str, str], set[str]] = {}
         for one in self.evidence:
-            names = {_short(str(one["host"])), _short(str(one.get("hostname", "")))} - {""}
             for component in one.get("components", ()):
                 whose, _sign, binary = str(component).partition("/")
                 if whose == service and binary in REPORTING:
-                    found.setdefault((binary, str(one["host"])), set()).update(names)
+                    found.setdefault((binary, str(one["host"])), set()).update(_names_of(one))
         return [(binary, host, names) for (binary, host), names in sorted(found.items())]
 
     def memory(self) -> dict[str, Any]:
@@ -254,9 +257,19 @@ class Court:
         return self._outcome("", "host_seen", host, unseen(host, f"On {host} not all could be seen: {text}."))
 
 
-def _short(host: str) -> str:
-    """Return a host's name without its domain, and without the backend that a volume service adds."""
-    return host.partition("@")[0].partition(".")[0]
+def running_on(evidence: Iterable[Mapping[str, Any]]) -> frozenset[tuple[str, str]]:
+    """Return the processes that hosts show, each with a name of its host without the domain."""
+    return frozenset(
+        (str(component).partition("/")[2], name)
+        for one in evidence
+        for component in one.get("components", ())
+        for name in _names_of(one)
+    )
+
+
+def _names_of(one: Mapping[str, Any]) -> set[str]:
+    """Return by which names a host may go: that of the inventory, and the one it gives itself."""
+    return {short_name(str(one.get("host", ""))), short_name(str(one.get("hostname", "")))} - {""}
 
 
 def phase_begin(events: Iterable[Mapping[str, Any]], phase: str) -> float | None:

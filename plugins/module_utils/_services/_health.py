@@ -58,13 +58,15 @@ class Scope:
     """What an examination takes for granted.
 
     ``agent_wait`` is in seconds, 0 for a single look; ``hosts`` are the names of all hosts that there are, as far as
-    they are known; ``user`` is the ordinary user, and why there is none stands in ``no_user``.
+    they are known, and ``running`` the processes that were seen on them; ``user`` is the ordinary user, and why there
+    is none stands in ``no_user``.
     """
 
     phase: str = ""
     agent_wait: float = 75
     expected_agents: Sequence[Mapping[str, Any]] = ()
     hosts: frozenset[str] = frozenset()
+    running: frozenset[tuple[str, str]] = frozenset()  # binary, and host without its domain
     user: Cloud | None = None
     no_user: CloudError | None = None
 
@@ -341,6 +343,8 @@ def _judge_beat(health: Health, check: str, first: Beat | None, last: Beat | Non
     if beat is None:
         raise ValueError("An agent without any look at it cannot be judged.")
     status, word = _beat_verdict(first, last, waited) if waited else _one_look(beat)
+    if status is Status.FAIL and (beat.binary, short_name(beat.host)) in health.scope.running:
+        word += "; its process runs, so it did not get ready or is dead inside"
     vanished = not (last and last.alive) and is_vanished(beat.host, health.scope.hosts)
     if vanished:
         word += f". No host of the inventory is called {beat.host}: if it is gone for good, remove this record"
@@ -358,8 +362,13 @@ def _judge_beat(health: Health, check: str, first: Beat | None, last: Beat | Non
 
 def is_vanished(host: str, hosts: frozenset[str]) -> bool:
     """Whether none of the known hosts is this one; ``storage1@ceph`` is a backend of storage1, domains do not count."""
-    short = {name.partition(".")[0] for name in hosts}
-    return bool(short) and host.partition("@")[0].partition(".")[0] not in short
+    short = {short_name(name) for name in hosts}
+    return bool(short) and short_name(host) not in short
+
+
+def short_name(host: str) -> str:
+    """Return a host's name without its domain, and without the backend that a volume service adds."""
+    return host.partition("@")[0].partition(".")[0]
 
 
 def _one_look(beat: Beat) -> tuple[Status, str]:
@@ -381,8 +390,7 @@ def _beat_verdict(first: Beat | None, last: Beat | None, waited: float) -> tuple
         return Status.FAIL, f"is dead: its last report is of {last.stamp or 'never'}"
     return (
         Status.FAIL,
-        f"has not reported for {waited:.0f} s although it is called alive (last report {last.stamp}): "
-        "its process may run and be dead inside",
+        f"has not reported for {waited:.0f} s although it is called alive (last report {last.stamp})",
     )
 
 

@@ -12,6 +12,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._ve
     NO_ACCESS,
     Court,
     phase_begin,
+    running_on,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import Beat
@@ -178,3 +179,10 @@ def test_a_real_host_tells_without_its_secrets(nova: Installed) -> None:
     assert told["services"]["nova"]["upgrade_check"]["rc"] == 255
     assert secret not in str(glance)
     assert secret not in str(told)
+
+
+def test_a_process_is_found_by_each_name_of_its_host() -> None:
+    """Agents go by the name that the host gives itself, the inventory by another."""
+    seen = [{"host": "one", "hostname": "node1.example.org", "components": ["nova/nova-compute"]}, {"host": "two"}]
+
+    assert running_on(seen) == {("nova-compute", "one"), ("nova-compute", "node1")}

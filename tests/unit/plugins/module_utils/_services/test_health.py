@@ -54,6 +54,7 @@ def verdict(
     expected: Sequence[Any] = (),
     *,
     hosts: Sequence[str] = (),
+    running: frozenset[tuple[str, str]] = frozenset(),
     wait: float = 0.2,
 ) -> list[tuple[Status, str]]:
     """Return what is said of agents that the API shows like this, one reading after the other; the last one stays."""
@@ -65,7 +66,7 @@ def verdict(
         last.append(next(shown, last[-1] if last else []))
         return last[-1]
 
-    scope = Scope(agent_wait=wait, expected_agents=expected, hosts=frozenset(hosts))
+    scope = Scope(agent_wait=wait, expected_agents=expected, hosts=frozenset(hosts), running=running)
     health = Health(service=NEUTRON, cloud=cloud, scope=scope)
     watch_beats(health, "agent_reports", read)
     return [(outcome.status, outcome.message) for outcome in health.outcomes]
@@ -90,7 +91,17 @@ def test_no_new_report_fails_although_it_is_called_alive(cloud: Cloud, monkeypat
 
     assert status is Status.FAIL
     assert "L3 agent on net1 has not reported" in message
-    assert "dead inside" in message
+    assert message.endswith("although it is called alive (last report 1).")
+
+
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_process_that_runs_and_does_not_report(cloud: Cloud, monkeypatch: pytest.MonkeyPatch, *, alive: bool) -> None:
+    """Whoever looks for the process finds it, so he is told that it is there."""
+    seen = frozenset({("neutron-l3-agent", "net1")})
+    ((status, message),) = verdict(cloud, [[beat("1", alive=alive)]], monkeypatch, running=seen)
+
+    assert status is Status.FAIL
+    assert message.endswith("; its process runs, so it did not get ready or is dead inside.")
 
 
 def test_a_dead_agent_fails_even_with_a_new_report(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
