@@ -55,8 +55,9 @@ class Host:
         self.code.write_text("SERVICE_VERSION = 72\nOLDEST_SUPPORTED_SERVICE_VERSION = 'Epoxy'\n")
         self._venv, self._start = venv, start
 
-    def run(self, component: str = "nova-conductor", script: str = LOGGING) -> int:
-        return self._start(self._venv.script(component, script), str(self.log), "--config-file", str(self.config))
+    def run(self, component: str = "nova-conductor", script: str = LOGGING, **environment: str) -> int:
+        words = (str(self.log), "--config-file", str(self.config))
+        return self._start(self._venv.script(component, script), *words, env={**os.environ, **environment})
 
     def write(self, *lines: str) -> None:
         with self.log.open("a") as file:
@@ -80,6 +81,41 @@ def test_a_pin_in_the_configuration_fails(host: Host) -> None:
 
     assert (outcome.status, outcome.check, outcome.subject) == ("fail", "release_pins", "nova-conductor")
     assert "[upgrade_levels] compute = epoxy" in outcome.message
+
+
+def test_a_pin_in_a_drop_in_fails(host: Host) -> None:
+    """A drop-in of a usual folder is read although the command names a file; what that file sets goes before it."""
+    host.config.write_text("[DEFAULT]\nhost = x\n")
+    drop_in = host.config.parent / ".nova/nova.conf.d/50-x.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text("[upgrade_levels]\ncompute = epoxy\n")
+    home = str(host.config.parent)
+    outcome = host.outcome(host.run("nova-scheduler", SLEEPER, HOME=home))
+    host.config.write_text(AUTO)
+    released = host.outcome(host.run("nova-scheduler", SLEEPER, HOME=home))
+
+    assert (outcome.status, released.status) == ("fail", "pass")
+    assert "[upgrade_levels] compute = epoxy" in outcome.message
+
+
+def test_a_pin_in_the_environment_fails(host: Host) -> None:
+    """A variable goes before all files."""
+    outcome = host.outcome(host.run("nova-scheduler", SLEEPER, OS_UPGRADE_LEVELS__COMPUTE="epoxy"))
+
+    assert outcome.status == "fail"
+    assert "[upgrade_levels] compute = epoxy" in outcome.message
+
+
+def test_a_file_that_cannot_be_read_may_hold_a_pin(host: Host) -> None:
+    """What the service has read there is not known, whatever stands in its other files; the file is named."""
+    broken = host.config.parent / ".nova/nova.conf.d/50-x.conf"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("[upgrade_levels]\nsecret-word\n")
+    outcome = host.outcome(host.run("nova-scheduler", SLEEPER, HOME=str(host.config.parent)))
+
+    assert outcome.status == "unknown"
+    assert f"{broken}: line 2 is neither" in outcome.message
+    assert "secret-word" not in outcome.message
 
 
 def test_a_configuration_that_is_younger_than_its_process_proves_nothing(host: Host) -> None:
