@@ -35,7 +35,7 @@ _MOST_REFERENCES = 20
 
 @dataclass(frozen=True, kw_only=True)
 class Sources:
-    """Where a process has its options from: ``files`` as it reads them, a later one going before an earlier one.
+    """Where a process has its options from: ``files`` in the order in which it reads them, the last one overrides all.
 
     ``folders`` are those that were looked through for files. ``variables`` of its environment set options, too, and go
     before all files; they may be secret.
@@ -81,7 +81,7 @@ def sources_of(pid: int, service: Service, component: str, proc: Path = _process
     """Return where a process has its options from; nothing of a service without such a configuration.
 
     Files and folders at the usual places are read first, each kind only when the command names none of it; then what
-    the command names, in its order. So a drop-in of a usual folder goes behind a file that the command names.
+    the command names, in its order. So a file that the command names overrides the drop-ins of usual folders.
     """
     looks = service.upkeep.configuration
     process = _processes.process_at(pid, proc)

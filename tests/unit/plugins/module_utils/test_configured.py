@@ -88,7 +88,7 @@ def host(tmp_path: Path, venv: Venv, start: Start) -> Host:
 
 
 def test_a_command_reads_the_usual_files_and_their_drop_ins(host: Host) -> None:
-    """Drop-ins go behind all files, in the order of their names; of two places the first one counts."""
+    """Drop-ins are read after all files, in the order of their names; of two places the first one counts."""
     pid = host.run("nova-compute")
     host.put("/etc/nova/nova.conf", "/etc/nova.conf", "/home/me/.nova/nova-compute.conf")
     host.put(*(f"/etc/nova/nova.conf.d/{name}" for name in ("50-x.conf", "10-y.conf", ".50-z.conf", "60.txt")))
@@ -103,8 +103,8 @@ def test_a_command_reads_the_usual_files_and_their_drop_ins(host: Host) -> None:
     )
 
 
-def test_a_drop_in_goes_behind_a_file_that_the_command_names(host: Host) -> None:
-    """Usual folders are read although the command names files, but before these; no longer if it names a folder."""
+def test_a_file_that_the_command_names_overrides_drop_ins(host: Host) -> None:
+    """Usual folders are read although the command names files, but before these; not if it names a folder, too."""
     host.put("/etc/nova/nova.conf.d/50-x.conf", text="[upgrade_levels]\ncompute = epoxy\n[DEFAULT]\na = drop-in\n")
     host.put("/etc/nova/my.conf", text="[DEFAULT]\na = named\n")
     host.put("/etc/nova/my.d/2.conf", "/etc/nova/my.d/1.conf")

@@ -84,7 +84,7 @@ def test_a_pin_in_the_configuration_fails(host: Host) -> None:
 
 
 def test_a_pin_in_a_drop_in_fails(host: Host) -> None:
-    """A drop-in of a usual folder is read although the command names a file; what that file sets goes before it."""
+    """A drop-in of a usual folder is read although the command names a file; what that file sets overrides it."""
     host.config.write_text("[DEFAULT]\nhost = x\n")
     drop_in = host.config.parent / ".nova/nova.conf.d/50-x.conf"
     drop_in.parent.mkdir(parents=True)
