@@ -14,19 +14,23 @@ from __future__ import annotations
 import os
 import re
 import time as clock
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 PROC = Path("/proc")
-RUNNERS = re.compile(r"(?:python[\d.]*|pypy[\d.]*|uwsgi.*|apache2|httpd|gunicorn|mod_wsgi.*)$")
+SERVERS = r"uwsgi.*|apache2|httpd|gunicorn|mod_wsgi.*"
+RUNNERS = re.compile(rf"(?:python[\d.]*|pypy[\d.]*|{SERVERS})$")
 PACKAGES = re.compile(r"^(/.*?/(?:site|dist)-packages)/")
 DELETED = " (deleted)"
 _VENV_OPTIONS = ("--venv", "--virtualenv", "--home", "--pyhome", "-H")
 _MODULE_OPTIONS = ("--module", "-w", "--wsgi", "--wsgi-file", "--file", "--mount")
 _INI_OPTIONS = ("--ini", "--ini-paste", "--yaml")
 _INI_MODULES = re.compile(r"^\s*(?:module|wsgi|wsgi-file|file|mount)\s*[=:]\s*(\S+)", re.M)
+_ARGUMENTS, _VARIABLES = ("--pyargv",), ("--env", "-e")
+_INI_ARGUMENTS = re.compile(r"^\s*pyargv\s*[=:]\s*(.*\S)", re.M)
+_INI_VARIABLES = re.compile(r"^\s*env\s*[=:]\s*(.*\S)", re.M)
 _INI_VENVS = re.compile(r"^\s*(?:venv|virtualenv|home|pyhome)\s*[=:]\s*(\S+)", re.M)
 _WSGI_TITLE = re.compile(r"^\(wsgi:([^)\s]+)")
 _RETITLED = re.compile(r"^[\w.\-]+:? (?:.* )?(?:\((/.+)\)|\[(/.+)\])\s*$")
@@ -105,6 +109,11 @@ def command_of(pid: int, proc: Path = PROC) -> tuple[str, ...]:
     return tuple(words)
 
 
+def process_at(pid: int, proc: Path = PROC) -> Process:
+    """Return a process of which only the number is known, with its command; when it began is left open."""
+    return Process(pid=pid, parent=0, ticks=0, started=0, name="", command=command_of(pid, proc))
+
+
 def processes(proc: Path = PROC) -> Iterator[Process]:
     """Yield every process that has a command line."""
     began, ticks_per_second = boot_time(), os.sysconf("SC_CLK_TCK")
@@ -134,6 +143,47 @@ def names_of(process: Process, proc: Path = PROC) -> list[str]:
     if runner.startswith(("python", "pypy")):
         return _script_names(command[1:])
     return [*_wsgi_names(command[1:]), *_ini_names(process.pid, command, proc)]
+
+
+def is_server(process: Process) -> bool:
+    """Whether a process is a WSGI server, which runs the application of another."""
+    if _WSGI_TITLE.match(process.command[0]):
+        return True
+    words = [PurePosixPath(word).name for word in process.command[:2]]
+    runs_script = words[0].startswith(("python", "pypy"))
+    return bool(re.fullmatch(SERVERS, words[-1] if runs_script else words[0]))
+
+
+def words_of(process: Process, proc: Path = PROC) -> list[str]:
+    """Return the words that the code of a process is given: those of its command, and each that a uwsgi hands on."""
+    words: list[str] = []
+    for before, word in pairwise(["", *process.command]):
+        handed = _values((before, word), _ARGUMENTS)
+        words += handed[0].split() if handed else [word]
+    for _file, text in _ini_texts(process.pid, process.command, proc):
+        words += [word for value in _INI_ARGUMENTS.findall(text) for word in value.split()]
+    return words
+
+
+def environment_of(process: Process, proc: Path = PROC) -> dict[str, str]:
+    """Return the environment that the code of a process has: as it was started, and what a WSGI server adds."""
+    added = list(_values(process.command, _VARIABLES)) if is_server(process) else []
+    for _file, text in _ini_texts(process.pid, process.command, proc):
+        added += _INI_VARIABLES.findall(text)
+    return {**started_with(process.pid, proc), **_variables(added)}
+
+
+def started_with(pid: int, proc: Path = PROC) -> dict[str, str]:
+    """Return the environment that a process was started with; empty when it cannot be read."""
+    try:
+        raw = (proc / str(pid) / "environ").read_bytes()
+    except OSError:
+        return {}
+    return _variables(raw.decode(errors="replace").split("\0"))
+
+
+def _variables(entries: Iterable[str]) -> dict[str, str]:
+    return {name: value for name, sign, value in (entry.partition("=") for entry in entries) if sign}
 
 
 def _is_python(pid: int, proc: Path) -> bool:

@@ -18,13 +18,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._configured import (
+    Options,
+    plain_section,
+    read_options,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._place import (
     CommandError,
     Place,
-    plain_section,
-    settings,
-    settings_in,
 )
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._processes import UnreadableError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._compare import (
     Finding,
     finding,
@@ -141,7 +144,7 @@ def _names(options: Iterable[Mapping[str, Any]]) -> set[str]:
     return {str(name) for option in options for name in (option.get("name"), option.get("dest")) if name}
 
 
-def own_sections(options: Mapping[tuple[str, str], str]) -> list[str]:
+def own_sections(options: Options) -> list[str]:
     """Return the sections that the configuration itself makes up, such as those of backends."""
     named = [value for (_section, option), value in options.items() if option in _NAMING]
     backends = [part.partition(":")[0].strip() for value in named for part in value.split(",")]
@@ -168,7 +171,7 @@ def _look_at(
     """Return what is to say of some files of a place; ``samples`` are kept by the packages that they are of."""
     if not facts:
         return []
-    made_up = own_sections(settings(place.inside, place.files))
+    made_up = own_sections(place.settings())
     try:
         key = _identity(place)
         if key not in samples:
@@ -189,8 +192,8 @@ def _identity(place: Place) -> tuple[int, int] | str:
 
 def _compared(place: Place, file: str, sample: Mapping[str, Any], made_up: Iterable[str]) -> dict[str, Any]:
     try:
-        return dict(compare(settings_in(place.inside, file), sample, made_up))
-    except CommandError as problem:
+        return dict(compare(read_options(place.inside.path(file)), sample, made_up))
+    except UnreadableError as problem:
         return {"problem": str(problem)}
 
 

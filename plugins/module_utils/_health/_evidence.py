@@ -33,7 +33,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._pl
     Inside,
     Place,
     find_places,
-    settings,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._schema import (
     look_at_migrations,
@@ -102,7 +101,7 @@ def secrets_of(places: Iterable[Place]) -> set[str]:
     """Return the secrets in the configuration of some places, so that they are written nowhere."""
     found: set[str] = set()
     for place in places:
-        for (_section, name), value in settings(place.inside, place.files).items():
+        for (_section, name), value in place.settings().items():
             found |= {match["secret"] for match in _IN_URL.finditer(value)}
             found |= {value} if _SECRET.search(name) else set()
     return found

@@ -11,24 +11,30 @@ commands are run in the namespaces of one of its processes, as the user of that 
 
 from __future__ import annotations
 
-import configparser
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils import _packages, _processes
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._processes import Process, UnreadableError
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._configured import (
+    FILE,
+    Options,
+    options_of_variables,
+    read_options,
+    sources_of,
+    value_of,
+)
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._processes import UnreadableError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._releases import distribution
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import recognise
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import Service
 
 USUAL_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 PATIENCE = 120.0  # seconds that a command may take; on a busy host a service's own tool needs many just to start
-_FILE, _FOLDER = "--config-file", "--config-dir"
 _LIBRARY = re.compile(r"^(?P<root>/.*?|)/lib(?:64)?/python[\d.]*/(?:site|dist)-packages$")
 
 
@@ -69,16 +75,11 @@ class Inside:
         if not name.startswith("/"):
             with suppress(OSError):
                 name = f"{os.readlink(self.proc / str(self.pid) / 'cwd')}/{name}"
-        return self.root / name.lstrip("/")
+        return _packages.inside(self.root, name)
 
     def environment(self) -> dict[str, str]:
         """Return the environment that the process was started with; empty when it cannot be read."""
-        try:
-            raw = (self.proc / str(self.pid) / "environ").read_bytes()
-        except OSError:
-            return {}
-        pairs = (entry.partition("=") for entry in raw.decode(errors="replace").split("\0") if "=" in entry)
-        return {name: value for name, _sign, value in pairs}
+        return _processes.started_with(self.pid, self.proc)
 
     def owner(self) -> tuple[int, int]:
         """Return the user and the group that it runs as."""
@@ -143,13 +144,17 @@ class Inside:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """One installation of a service with one configuration: ``files`` are its configuration files in their order."""
+    """One installation of a service with one configuration.
+
+    ``files`` are its configuration files in their order; ``variables`` of its environment set options, too.
+    """
 
     service: str
     components: tuple[str, ...]
     inside: Inside
     packages: str
     files: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     @property
     def commands(self) -> str:
@@ -167,7 +172,7 @@ class Place:
 
     def arguments(self) -> list[str]:
         """Return how a command of the service is told its configuration."""
-        return [word for file in self.files for word in (_FILE, file)]
+        return [word for file in self.files for word in (FILE, file)]
 
     def has(self, command: str) -> bool:
         """Whether a command of the service is there."""
@@ -175,41 +180,20 @@ class Place:
 
     def run(self, command: str, *arguments: str) -> Done:
         """Run a command of the service with the service's configuration."""
-        own = {"PATH": f"{self.commands}:{USUAL_PATH}", "PYTHONWARNINGS": "ignore"}
+        own = {"PATH": f"{self.commands}:{USUAL_PATH}", "PYTHONWARNINGS": "ignore", **dict(self.variables)}
         return self.inside.run([f"{self.commands}/{command}", *self.arguments(), *arguments], environment=own)
 
     def setting(self, section: str, option: str) -> str | None:
-        """Return an option of the configuration, as the last of its files has it; None when none has it."""
-        return settings(self.inside, self.files).get((section, option))
+        """Return an option of the configuration, as the service takes it; None when it is not set."""
+        return value_of(self.settings(), section, option)
 
-
-def settings(inside: Inside, files: Iterable[str]) -> dict[tuple[str, str], str]:
-    """Return all options of some configuration files; a later file goes before an earlier one."""
-    found: dict[tuple[str, str], str] = {}
-    for file in files:
-        with suppress(CommandError):
-            found |= settings_in(inside, file)
-    return found
-
-
-def settings_in(inside: Inside, file: str) -> dict[tuple[str, str], str]:
-    """Return the options of a configuration file; CommandError when it cannot be read."""
-    parser = configparser.RawConfigParser(strict=False, allow_no_value=True, default_section="")
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
-    try:
-        parser.read_string(inside.path(file).read_text(errors="replace"))
-    except OSError as problem:
-        raise CommandError(f"it cannot be read ({problem.strerror})") from problem
-    except configparser.Error as problem:  # whose words may quote a secret
-        raise CommandError(f"it cannot be read ({type(problem).__name__})") from problem
-    return {
-        (plain_section(part), name): value or "" for part in parser.sections() for name, value in parser.items(part)
-    }
-
-
-def plain_section(name: str) -> str:
-    """Return the form of a section's name by which oslo.config knows it: ``[AGENT]`` and ``[agent]`` are the same."""
-    return name if name == "DEFAULT" else name.lower()
+    def settings(self) -> Options:
+        """Return all options of the configuration as they are written; a file that cannot be read has none."""
+        found: dict[tuple[str, str], str] = {}
+        for file in self.files:
+            with suppress(UnreadableError):
+                found |= read_options(self.inside.path(file))
+        return found | options_of_variables(self.variables)
 
 
 @dataclass(kw_only=True)
@@ -224,7 +208,7 @@ class Found:
 def find_places(services: Sequence[Service], proc: Path = _processes.PROC) -> Found:
     """Find the services on this host by their processes; one installation with one configuration is one place."""
     found = Found()
-    grouped: dict[tuple[str, str, tuple[str, ...]], dict[str, Inside]] = {}
+    grouped: dict[tuple[str, str, tuple[str, ...], tuple[tuple[str, str], ...]], dict[str, Inside]] = {}
     for process in _processes.processes(proc):
         recognised = recognise(_processes.names_of(process, proc), services)
         if recognised is None:
@@ -238,48 +222,17 @@ def find_places(services: Sequence[Service], proc: Path = _processes.PROC) -> Fo
         except UnreadableError as problem:
             found.problems.append(f"{component}: {problem}")
             continue
-        files = configuration_files(process, service, inside)
-        grouped.setdefault((name, folder, files), {}).setdefault(component, inside)
-    for (name, folder, files), members in sorted(grouped.items()):
-        first = next(iter(members.values()))
-        place = Place(service=name, components=tuple(sorted(members)), inside=first, packages=folder, files=files)
-        found.places.append(place)
+        sources = sources_of(process.pid, service, component, proc)
+        grouped.setdefault((name, folder, sources.files, sources.variables), {}).setdefault(component, inside)
+    for (name, folder, files, variables), members in sorted(grouped.items()):
+        found.places.append(
+            Place(
+                service=name,
+                components=tuple(sorted(members)),
+                inside=next(iter(members.values())),
+                packages=folder,
+                files=files,
+                variables=variables,
+            )
+        )
     return found
-
-
-def configuration_files(process: Process, service: Service, inside: Inside) -> tuple[str, ...]:
-    """Return the configuration files of a process: as its command names them, its environment, or the usual ones."""
-    named = files_of_command(process.command, inside)
-    if not named:
-        named = files_of_environment(inside.environment(), service)
-    usual = [file for file in service.upkeep.configuration if inside.path(file).exists()]
-    return tuple(dict.fromkeys(named or usual))
-
-
-def files_of_command(command: Sequence[str], inside: Inside) -> list[str]:
-    """Return what ``--config-file`` and ``--config-dir`` name, also those within another option's value."""
-    words = [part for word in command for part in _split(word)]
-    found: list[str] = []
-    for number, word in enumerate(words):
-        option, sign, value = word.partition("=")
-        value = value if sign else (words[number + 1] if number + 1 < len(words) else "")
-        if option == _FILE and value:
-            found.append(value)
-        elif option == _FOLDER and value:
-            folder = inside.path(value)
-            found += [f"{value.rstrip('/')}/{path.name}" for path in sorted(folder.glob("*.conf"))]
-    return found
-
-
-def _split(word: str) -> list[str]:
-    """Return the words that a WSGI server hands on, as in ``--pyargv=--config-file /etc/nova/nova.conf``."""
-    return word.partition("=")[2].split() if word.startswith("--pyargv=") else [word]
-
-
-def files_of_environment(environment: Mapping[str, str], service: Service) -> list[str]:
-    """Return what ``OS_NOVA_CONFIG_FILES`` and ``OS_NOVA_CONFIG_DIR`` name."""
-    name = service.name.upper()
-    folder = environment.get(f"OS_{name}_CONFIG_DIR", "")
-    listed = [part.strip() for part in environment.get(f"OS_{name}_CONFIG_FILES", "").split(";") if part.strip()]
-    usual = [PurePosixPath(file).name for file in service.upkeep.configuration[:1]]
-    return [str(PurePosixPath(folder) / file) for file in (listed or (usual if folder else []))]

@@ -85,7 +85,7 @@ def _run(place: Place, service: Service) -> Done:
     told = json.dumps({"module": f"{service.name}.conf", "options": early})
     path = f"{place.commands}/{service.upkeep.status}"
     argv = [place.python, "-c", _EARLY, told, path, *place.arguments(), *check]
-    return place.inside.run(argv, environment={"PYTHONWARNINGS": "ignore"})
+    return place.inside.run(argv, environment={"PYTHONWARNINGS": "ignore", **dict(place.variables)})
 
 
 def judge_upgrade_check(service: str, facts: Mapping[str, Any]) -> Finding:

@@ -147,7 +147,7 @@ class Court:
             CHECK: bool(upkeep.status),
             SCHEMA: bool(upkeep.schemas),
             MIGRATIONS: bool(upkeep.pending or upkeep.migrate),
-            CONFIGURATION: bool(upkeep.configuration),
+            CONFIGURATION: upkeep.configuration is not None,
         }
         return [LOGS, *(check for check, has in deeper.items() if has and not self.quick)]
 

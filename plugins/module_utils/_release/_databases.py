@@ -24,10 +24,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils import _processes
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._configured import configuration_of, value_of
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._packages import inside
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._processes import Process
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._config import configuration_of
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._running import Running
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._verdict import (
     VALIDATOR,
@@ -42,6 +41,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._releases i
     possible_heads,
     possible_record,
 )
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import chosen
 
 LIMIT = 30.0  # seconds that all databases of one interpreter may take
 HEADS = "SELECT version_num FROM alembic_version"
@@ -123,9 +123,10 @@ def _configured(found: Sequence[Running], proc: Path) -> Iterator[Database]:
     for running in found:
         if not branches(running.service):
             continue
-        found_in = configuration_of(running.pid, running.service, running.component, proc)
+        (service,) = chosen([running.service])
+        found_in = configuration_of(running.pid, service, running.component, proc)
         for section, name in {"database": "main", "api_database": "api"}.items():
-            url = found_in.options.get((section, "connection"), "") if found_in else ""
+            url = value_of(found_in.options, section, "connection") if found_in else None
             if not url or (running.service, url) in done or (name == "api" and running.service != "nova"):
                 continue
             done.add((running.service, url))
@@ -158,7 +159,7 @@ class Place:
 def place_of(pid: int, proc: Path = _processes.PROC) -> Place:
     """Return how to start the Python of a process where and as whom it runs."""
     root = proc / str(pid) / "root"
-    process = Process(pid=pid, parent=0, ticks=0, started=0, name="", command=_processes.command_of(pid, proc))
+    process = _processes.process_at(pid, proc)
     names = [f"{venv}/bin/python" for venv in _processes.environments(process, proc)]
     names += [_processes.interpreter(pid, proc).removesuffix(_processes.DELETED)]
     pythons = [name for name in names if PurePosixPath(name).name.startswith("python")]

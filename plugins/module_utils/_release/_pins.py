@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils import _processes
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._configured import Options, configuration_of
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._packages import inside
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._config import Options, configuration_of
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._logs import (
     Log,
     family_of,
@@ -29,6 +29,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._l
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._running import Running
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._verdict import VALIDATOR, Target
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._releases import canonical
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import chosen
 
 CHECK = "release_pins"
 _PREPARATION = 60.0  # seconds in which a container may put down its configuration before it executes the service
@@ -98,9 +99,11 @@ def _look(running: Running, target: Target, proc: Path) -> Finding:
     label = running.label
     if len(target.releases) > 1:
         return Status.SKIP, f"While both releases may run, {label} may be pinned to the old one.", {}
-    found = configuration_of(running.pid, running.service, running.component, proc)
-    if found is None:
-        return Status.UNKNOWN, f"Whether {label} is pinned cannot be seen: its configuration was not found.", {}
+    (service,) = chosen([running.service])
+    found = configuration_of(running.pid, service, running.component, proc)
+    unseen = "; ".join(found.unread) if found else "its configuration was not found"
+    if found is None or unseen:
+        return Status.UNKNOWN, f"Whether {label} is pinned cannot be seen: {unseen}.", {}
     pinned = pins_in(running.service, found.options, running.release)
     if pinned:
         text = f"{label} is pinned by its configuration: {', '.join(pinned)}. Remove that and restart it."

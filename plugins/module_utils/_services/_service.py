@@ -80,8 +80,29 @@ class Schema:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Configured:
+    """Where the WSGI applications of a service take their configuration from when no words of theirs name it.
+
+    They take ``names`` in a ``folder``, some of them only where they are there (``optional``). The variable
+    ``OS_<SERVICE>_CONFIG_DIR`` names another folder, and, for those to which files can be ``listed``,
+    ``OS_<SERVICE>_CONFIG_FILES`` other names. Without names or without a folder they look at the usual places of
+    oslo.config, as commands do. Some do not read ``words`` at all. ``programs`` is how components call themselves when
+    they look for what is of their own; a server of several applications gives them no name. The components ``alike``
+    are commands that look as the applications do.
+    """
+
+    names: tuple[str, ...] = ()
+    folder: str = ""
+    optional: tuple[str, ...] = ()
+    listed: bool = False
+    words: bool = True
+    programs: Mapping[str, str] = field(default_factory=dict)
+    alike: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class Upkeep:
-    """How a service looks after itself: its configuration files, its databases, and commands of its own.
+    """How a service looks after itself: its configuration (if oslo.config reads it), its databases, its own commands.
 
     ``status`` is the command with the upgrade check; ``early`` are options, by section and name, that it needs before
     it has read its configuration. ``pending`` says without changing anything which step of the database is missing; its
@@ -89,7 +110,7 @@ class Upkeep:
     migrates some of them.
     """
 
-    configuration: tuple[str, ...] = ()
+    configuration: Configured | None = None
     schemas: tuple[Schema, ...] = ()
     status: str = ""
     early: tuple[tuple[str, str], ...] = ()

@@ -45,6 +45,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     BATCH,
     Components,
+    Configured,
     Operation,
     Probe,
     Schema,
@@ -468,7 +469,7 @@ SERVICE = Service(
     ),
     headers={"OpenStack-API-Version": "volume 3.59"},
     upkeep=Upkeep(
-        configuration=("/etc/cinder/cinder.conf",),
+        configuration=Configured(),
         schemas=(Schema(name="cinder", section="database", migrations="cinder/db/migrations/versions"),),
         status="cinder-status",
         migrate=("cinder-manage", "db", "online_data_migrations", "--max_count", str(BATCH)),

@@ -31,6 +31,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
+    Configured,
     Operation,
     Probe,
     Schema,
@@ -311,7 +312,13 @@ SERVICE = Service(
         ),
     ),
     upkeep=Upkeep(
-        configuration=("/etc/glance/glance-api.conf",),
+        configuration=Configured(
+            names=("glance-image-import.conf", "glance-api.conf"),
+            folder="/etc/glance",
+            optional=("glance-image-import.conf",),
+            words=False,
+            programs={"glance-api": "glance-api"},  # after 2026.1
+        ),
         schemas=(
             Schema(name="glance", section="database", migrations="glance/db/sqlalchemy/alembic_migrations/versions"),
         ),

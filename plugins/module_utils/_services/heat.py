@@ -31,6 +31,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
+    Configured,
     Operation,
     Probe,
     Schema,
@@ -436,7 +437,7 @@ SERVICE = Service(
         tools=("heat-manage", "heat-status", "heat-db-setup", "heat-keystone-setup-domain"),
     ),
     upkeep=Upkeep(
-        configuration=("/etc/heat/heat.conf",),
+        configuration=Configured(programs={"heat-api": "heat-api", "heat-api-cfn": "heat-api-cfn"}),
         schemas=(Schema(name="heat", section="database", migrations="heat/db/migrations/versions"),),
         status="heat-status",
     ),

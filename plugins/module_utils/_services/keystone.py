@@ -47,6 +47,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
+    Configured,
     Operation,
     Probe,
     Schema,
@@ -489,7 +490,7 @@ SERVICE = Service(
         tools=("keystone-manage", "keystone-status"),
     ),
     upkeep=Upkeep(
-        configuration=("/etc/keystone/keystone.conf",),
+        configuration=Configured(names=("keystone.conf",), listed=True),
         schemas=(Schema(name="keystone", section="database", migrations="keystone/common/sql/migrations/versions"),),
         status="keystone-status",
         # It loads what makes tokens first, which ends it where there are no keys.

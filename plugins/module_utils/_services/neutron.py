@@ -42,6 +42,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     Components,
+    Configured,
     Operation,
     Probe,
     Schema,
@@ -610,7 +611,18 @@ SERVICE = Service(
         ),
     ),
     upkeep=Upkeep(
-        configuration=("/etc/neutron/neutron.conf", "/etc/neutron/plugins/ml2/ml2_conf.ini"),
+        configuration=Configured(
+            names=("neutron.conf", "plugins/ml2/ml2_conf.ini"),
+            folder="/etc/neutron",
+            listed=True,
+            programs={"neutron-api": "neutron-api"},  # after 2026.1
+            alike=(
+                "neutron-server",
+                "neutron-rpc-server",
+                "neutron-periodic-workers",
+                "neutron-ovn-maintenance-worker",
+            ),
+        ),
         schemas=(
             Schema(name="neutron", section="database", migrations="neutron/db/migration/alembic_migrations/versions"),
         ),

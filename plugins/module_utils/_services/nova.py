@@ -55,6 +55,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     BATCH,
     Components,
+    Configured,
     Operation,
     Probe,
     Schema,
@@ -756,7 +757,12 @@ SERVICE = Service(
     ),
     headers={"OpenStack-API-Version": "compute 2.90"},
     upkeep=Upkeep(
-        configuration=("/etc/nova/nova.conf",),
+        configuration=Configured(
+            names=("nova.conf",),
+            folder="/etc/nova",
+            listed=True,
+            programs={"nova-api": "nova-api-os-compute", "nova-metadata": "nova-api-metadata"},  # since 2026.1
+        ),
         schemas=(
             Schema(name="nova_api", section="api_database", migrations="nova/db/api/migrations/versions"),
             Schema(name="nova", section="database", migrations="nova/db/main/migrations/versions"),

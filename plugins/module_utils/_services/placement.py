@@ -13,6 +13,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     BATCH,
     Components,
+    Configured,
     Probe,
     Schema,
     Service,
@@ -52,7 +53,7 @@ SERVICE = Service(
     ),
     headers={"OpenStack-API-Version": "placement 1.39"},
     upkeep=Upkeep(
-        configuration=("/etc/placement/placement.conf",),
+        configuration=Configured(names=("placement.conf",), words=False, alike=("placement-api",)),
         schemas=(
             Schema(
                 name="placement", section="placement_database", migrations="placement/db/sqlalchemy/alembic/versions"

@@ -201,8 +201,30 @@ def test_a_file_that_cannot_be_read_is_unknown(nova: Installed) -> None:
     (found,) = look_at_configurations([nova.place()], ["nova"])
 
     assert read["unknown"] == ["agent/root_helper"]
-    assert (judge_configuration(found).status, "MissingSectionHeader" in found["problem"]) == (Status.UNKNOWN, True)
+    assert (judge_configuration(found).status, found["problem"]) == (
+        Status.UNKNOWN,
+        "line 1 sets an option outside of any section",
+    )
     assert "a-secret-word" not in str(found)
+
+
+def test_an_unknown_option_in_a_drop_in_is_found(nova: Installed) -> None:
+    """A drop-in of a usual folder is read before the file that the command names, and is told of by itself."""
+    drop_in = nova.folder / ".nova/nova.conf.d/50-x.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text("[DEFAULT]\ndebug = false\nbogus = 1\n")
+    variables = {"HOME": str(nova.folder), "OS_DATABASE__CONNECTION": "sqlite://"}
+    nova.start("nova-conductor", "--config-file", str(nova.conf), environment=variables)
+    nova.command("oslo-config-generator", f"print({json.dumps(SAMPLE)!r})\n")
+    nova.command("nova-status", "import os, sys\nprint(sys.argv[1:], os.environ.get('OS_DATABASE__CONNECTION'))\n")
+    place = nova.place()
+
+    assert [(facts["file"], facts["unknown"]) for facts in look_at_configurations([place], ["nova"])] == [
+        (str(drop_in), ["DEFAULT/bogus"]),
+        (str(nova.conf), []),
+    ]
+    assert (place.setting("DEFAULT", "debug"), place.setting("database", "connection")) == ("true", "sqlite://")
+    assert place.run("nova-status").out.strip().endswith(f"'{drop_in}', '--config-file', '{nova.conf}'] sqlite://")
 
 
 def test_the_same_packages_are_asked_once_and_the_same_file_is_told_of_once(nova: Installed) -> None:

@@ -14,10 +14,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._pl
     CommandError,
     Inside,
     Place,
-    files_of_command,
-    files_of_environment,
     find_places,
-    settings,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import chosen
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins.module_utils._health.conftest import Installed
@@ -128,35 +125,37 @@ def test_commands_are_run_as_the_user_of_the_service() -> None:
 
 
 def test_a_name_may_begin_where_the_process_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that a command line names without a folder is found all the same."""
+    """A file that is named without a folder is found all the same."""
     (tmp_path / "here.conf").write_text("[DEFAULT]\na = 1\n")
     monkeypatch.chdir(tmp_path)
 
     assert HERE.path("here.conf").exists()
-    assert settings(HERE, ["here.conf"]) == {("DEFAULT", "a"): "1"}
+    assert HERE.path("here.conf").read_text() == "[DEFAULT]\na = 1\n"
 
 
 def test_the_configuration_of_a_wsgi_server_is_found(nova: Installed) -> None:
     """It stands in the value of another option, in the environment, or in a folder."""
-    command = ["uwsgi", "--module=x", f"--pyargv=--config-file {nova.conf} --debug"]
-    service = chosen(["nova"])[0]
+    for number, words in enumerate((f"--pyargv=--config-file {nova.conf} --debug", f"--config-dir={nova.folder}")):
+        nova.start(f"nova-{number}", words)
+    found = {one.components: one.files for one in find_places(chosen(["nova"]), nova.proc()).places}
 
-    assert files_of_command(command, HERE) == [str(nova.conf)]
-    assert files_of_command(["x", "--config-dir", str(nova.folder)], HERE) == [str(nova.conf)]
-    assert files_of_environment({"OS_NOVA_CONFIG_DIR": "/etc/n"}, service) == ["/etc/n/nova.conf"]
-    named = {"OS_NOVA_CONFIG_DIR": "/etc/n", "OS_NOVA_CONFIG_FILES": "a.conf;/etc/b.conf"}
-    assert files_of_environment(named, service) == ["/etc/n/a.conf", "/etc/b.conf"]
+    assert found == {("nova-0", "nova-1"): (str(nova.conf),)}
 
 
 def test_settings_are_read_as_the_services_read_them(tmp_path: Path) -> None:
-    """A later file goes before an earlier one, names keep their case; what stands twice or has no value is no end."""
-    first, second = tmp_path / "a", tmp_path / "b"
+    """A later file goes before an earlier one, a variable before all; what the service would not read has nothing."""
+    first, second, broken = (tmp_path / name for name in "abc")
     first.write_text("[DEFAULT]\nOne = 1\none = 2\n[database]\nconnection = x:%(y)s://u:p@h/d?a=b\nconnection = z\n")
-    second.write_text("[DEFAULT]\nempty\none = 3\n")
+    second.write_text("[DEFAULT]\nempty =\none = 3\n")
+    broken.write_text("[DEFAULT]\none = 4\nno option\n")
+    files = tuple(map(str, (first, second, broken, tmp_path / "none")))
+    variables = (("OS_DEFAULT__NEW", "5"),)
+    place = Place(service="nova", components=(), inside=HERE, packages="/p", files=files, variables=variables)
 
-    assert settings(HERE, [str(first), str(second), str(tmp_path / "none")]) == {
+    assert place.settings() == {
         ("DEFAULT", "One"): "1",
         ("DEFAULT", "one"): "3",
         ("DEFAULT", "empty"): "",
+        ("DEFAULT", "new"): "5",
         ("database", "connection"): "z",
     }

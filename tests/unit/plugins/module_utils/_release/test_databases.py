@@ -81,6 +81,14 @@ def found(outcomes: Sequence[Outcome]) -> list[tuple[str, str, str]]:
 RECORDS = (("compute1", "nova-compute", 72, 0), ("control1", "nova-conductor", 72, 0), ("gone", "nova-compute", 68, 7))
 
 
+def test_a_connection_is_understood_as_the_service_does(host: Databases) -> None:
+    """A dollar in a password or a name is written twice."""
+    url = host.make("n$va", ["2903cd72dc14"])
+    running = host.run("cinder", "cinder-scheduler", "28.0.0", database=url.replace("$", "$$"))
+
+    assert [one.evidence.get("heads") for one in databases([running], NEW, "after")] == [["2903cd72dc14"]]
+
+
 def test_the_databases_of_a_process_are_asked_by_its_own_python(host: Databases) -> None:
     """Heads of both of Nova's databases and the records of its services fit the release that they are of."""
     running = host.run(

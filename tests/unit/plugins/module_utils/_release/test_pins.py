@@ -10,17 +10,17 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._config import (
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._configured import (
     Options,
     configuration_of,
-    parse,
+    read_options,
 )
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._logs import Log, journal_text
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._pins import kept_in, pins, pins_in
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._running import Watch
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._verdict import Target
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import SERVICES
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._registry import SERVICES, chosen
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins._hosts import SLEEPER, Start, Venv
 
 # As Nova writes it. The rest of the line says which request it was.
@@ -55,8 +55,9 @@ class Host:
         self.code.write_text("SERVICE_VERSION = 72\nOLDEST_SUPPORTED_SERVICE_VERSION = 'Epoxy'\n")
         self._venv, self._start = venv, start
 
-    def run(self, component: str = "nova-conductor", script: str = LOGGING) -> int:
-        return self._start(self._venv.script(component, script), str(self.log), "--config-file", str(self.config))
+    def run(self, component: str = "nova-conductor", script: str = LOGGING, **environment: str) -> int:
+        words = (str(self.log), "--config-file", str(self.config))
+        return self._start(self._venv.script(component, script), *words, env={**os.environ, **environment})
 
     def write(self, *lines: str) -> None:
         with self.log.open("a") as file:
@@ -80,6 +81,41 @@ def test_a_pin_in_the_configuration_fails(host: Host) -> None:
 
     assert (outcome.status, outcome.check, outcome.subject) == ("fail", "release_pins", "nova-conductor")
     assert "[upgrade_levels] compute = epoxy" in outcome.message
+
+
+def test_a_pin_in_a_drop_in_fails(host: Host) -> None:
+    """A drop-in of a usual folder is read although the command names a file; what that file sets overrides it."""
+    host.config.write_text("[DEFAULT]\nhost = x\n")
+    drop_in = host.config.parent / ".nova/nova.conf.d/50-x.conf"
+    drop_in.parent.mkdir(parents=True)
+    drop_in.write_text("[upgrade_levels]\ncompute = epoxy\n")
+    home = str(host.config.parent)
+    outcome = host.outcome(host.run("nova-scheduler", SLEEPER, HOME=home))
+    host.config.write_text(AUTO)
+    released = host.outcome(host.run("nova-scheduler", SLEEPER, HOME=home))
+
+    assert (outcome.status, released.status) == ("fail", "pass")
+    assert "[upgrade_levels] compute = epoxy" in outcome.message
+
+
+def test_a_pin_in_the_environment_fails(host: Host) -> None:
+    """A variable goes before all files."""
+    outcome = host.outcome(host.run("nova-scheduler", SLEEPER, OS_UPGRADE_LEVELS__COMPUTE="epoxy"))
+
+    assert outcome.status == "fail"
+    assert "[upgrade_levels] compute = epoxy" in outcome.message
+
+
+def test_a_file_that_cannot_be_read_may_hold_a_pin(host: Host) -> None:
+    """What the service has read there is not known, whatever stands in its other files; the file is named."""
+    broken = host.config.parent / ".nova/nova.conf.d/50-x.conf"
+    broken.parent.mkdir(parents=True)
+    broken.write_text("[upgrade_levels]\nsecret-word\n")
+    outcome = host.outcome(host.run("nova-scheduler", SLEEPER, HOME=str(host.config.parent)))
+
+    assert outcome.status == "unknown"
+    assert f"{broken}: line 2 is neither" in outcome.message
+    assert "secret-word" not in outcome.message
 
 
 def test_a_configuration_that_is_younger_than_its_process_proves_nothing(host: Host) -> None:
@@ -228,24 +264,28 @@ def test_a_service_without_pins_is_left_out(venv: Venv, start: Start) -> None:
             ["[workarounds] disable_compute_service_check_for_ffu = True"],
         ),
         ("[upgrade_levels]\ncompute = epoxy\n[upgrade_levels]\ncompute = auto\n", []),
-        ("compute = epoxy\n", []),
+        ("[Upgrade_Levels]\ncompute: 'epoxy'\n", ["[upgrade_levels] compute = epoxy"]),
+        ("[other]\ncompute = epoxy\n", []),
     ],
 )
-def test_pins_in_a_configuration(text: str, found: list[str]) -> None:
+def test_pins_in_a_configuration(text: str, found: list[str], tmp_path: Path) -> None:
     """Only what holds a service back is a pin; the last value of an option counts."""
-    assert pins_in("nova", parse([text]), "2026.1") == found
+    (tmp_path / "nova.conf").write_text(text)
+
+    assert pins_in("nova", read_options(tmp_path / "nova.conf"), "2026.1") == found
 
 
 def test_the_configuration_is_found_as_a_service_finds_it(tmp_path: Path, venv: Venv, start: Start) -> None:
     """By an option of the command, as one word or two, from a folder, or by the environment of a WSGI server."""
     folder = tmp_path / "conf.d"
     folder.mkdir()
-    for name, text in {"a.conf": "x = 1\ny = 1\n", "b.conf": "[s]\nx = 2\n"}.items():
+    for name, text in {"a.conf": "[DEFAULT]\nx = 1\ny = 1\n", "b.conf": "[s]\nx = 2\n"}.items():
         (folder / name).write_text(text)
     by_file = start(venv.script("nova-compute"), f"--config-file={folder}/a.conf", "--config-file", f"{folder}/b.conf")
     by_folder = start(venv.script("nova-compute"), "--config-dir", str(folder))
     variables = {**os.environ, "OS_NOVA_CONFIG_DIR": str(folder), "OS_NOVA_CONFIG_FILES": "a.conf;b.conf"}
-    by_variable = start(venv.script("nova-compute"), env=variables)
+    server = ("uwsgi", venv.script("any"), "--module", "nova.wsgi.osapi_compute")
+    by_variable = start(*server, executable=str(venv.path / "bin" / "python"), env=variables)
     by_server = start(
         venv.script("nova-compute"), f"--pyargv=--config-file {folder}/a.conf --config-file={folder}/b.conf"
     )
@@ -253,7 +293,8 @@ def test_the_configuration_is_found_as_a_service_finds_it(tmp_path: Path, venv: 
     expected = {("DEFAULT", "x"): "1", ("DEFAULT", "y"): "1", ("s", "x"): "2"}
 
     def options(pid: int) -> Options | None:
-        found = configuration_of(pid, "nova", "nova-compute")
+        (nova,) = chosen(["nova"])
+        found = configuration_of(pid, nova, "nova-api" if pid == by_variable else "nova-compute")
         return found.options if found else None
 
     assert [options(pid) for pid in (by_file, by_folder, by_variable, by_server)] == [expected] * 4

@@ -2,12 +2,15 @@
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
+"""Processes that run real code, for whatever looks at processes."""
+
 from __future__ import annotations
 
 import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.openstack.upgrade_test.tests.unit.plugins._hosts import Start, Venv
@@ -23,10 +26,8 @@ def start() -> Iterator[Start]:
     """Start processes that end with the test; each is known to run its code when this returns."""
     started: list[subprocess.Popen[str]] = []
 
-    def run(*command: str, executable: str | None = None, env: dict[str, str] | None = None) -> int:
-        process = subprocess.Popen(
-            command, executable=executable, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
+    def run(*command: str, **more: Any) -> int:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, **more)
         started.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == "up\n"
