@@ -273,14 +273,17 @@ class Cloud:
 
     def endpoints(self, types: Sequence[str]) -> dict[str, str]:
         """Return interface to URL of the first of these types that the catalogue has in the region; empty if none."""
-        for wanted in types:
-            found = [entry for entry in self.catalog if entry.get("type") == wanted]
-            urls = {
-                point["interface"]: point["url"] for entry in found for point in entry["endpoints"] if self._here(point)
-            }
-            if urls:
-                return urls
-        return {}
+        return self._urls(self.type_of(types))
+
+    def type_of(self, types: Sequence[str]) -> str:
+        """Return the first of these types that the catalogue has in the region; empty if none."""
+        return next((wanted for wanted in types if self._urls(wanted)), "")
+
+    def _urls(self, wanted: str) -> dict[str, str]:
+        found = [entry for entry in self.catalog if entry.get("type") == wanted]
+        return {
+            point["interface"]: point["url"] for entry in found for point in entry["endpoints"] if self._here(point)
+        }
 
     def published(self, types: Sequence[str]) -> list[tuple[str, str, str]]:
         """Return region, interface and URL of every endpoint, in every region, of the first type that is there."""

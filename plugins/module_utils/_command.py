@@ -9,6 +9,7 @@ Note that this module util is PRIVATE to the collection. It can have breaking ch
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,9 @@ from typing import Any
 
 # Of these nothing is handed on: credentials of whoever runs the playbook, and how Ansible runs its modules.
 _FOREIGN = ("OS_", "ANSIBLE_", "UPGRADE_TEST_", "PYTHONPATH")
+
+_LOGGED = re.compile(r"^\d{4}-\d\d-\d\d [\d:.,]+ (?:\d+ )?(?P<level>[A-Z]+) \S+(?: \[[^\]]*\])? ?")  # as oslo.log does
+_DULL = ("DEBUG", "INFO")
 
 
 def inherited() -> dict[str, str]:
@@ -51,3 +55,15 @@ def watched(
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def last_word(lines: Sequence[str]) -> str:
+    """Return the line of an output that says why it ended: the exception of the last traceback, or the last line."""
+    logged = ((line, _LOGGED.match(line)) for line in lines)
+    plain = [
+        line[found.end() :] if found else line for line, found in logged if not (found and found["level"] in _DULL)
+    ]
+    said = [line.rstrip() for line in plain if line.strip()]
+    callers = [number for number, line in enumerate(said) if line.startswith('  File "')]
+    raised = [line for line in said[callers[-1] :] if not line.startswith(" ")] if callers else []
+    return (raised[:1] or said[-1:] or [""])[0].strip()

@@ -21,7 +21,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._command import inherited, watched
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._command import inherited, last_word, watched
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import BAD, Outcome, Status
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._redact import Redactor
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._results import READERS, ResultsError, Test
@@ -335,8 +335,8 @@ class _Maker:
         if ran.rc is None:
             return f"{name} did not end within {ran.seconds:.0f} s."
         how = f"was ended by signal {-ran.rc}" if ran.rc < 0 else f"ended with exit code {ran.rc}"
-        said = [line.strip() for line in ran.lines if line.strip()]
-        return f"{name} {how}{f': {said[-1][:300]}' if said and ran.rc not in self.wanted.rc else ''}".rstrip(".") + "."
+        said = "" if ran.rc in self.wanted.rc else last_word(ran.lines)[:300]
+        return f"{name} {how}{f': {said}' if said else ''}".rstrip(".") + "."
 
     def _outcome(
         self, *, check: str, subject: str, status: Status, evidence: Mapping[str, Any] | None = None, **more: Any

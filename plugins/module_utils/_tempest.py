@@ -21,6 +21,7 @@ from typing import Any
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Cloud
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import CLOUD
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.cinder import SERVICE as CINDER
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.glance import SERVICE as GLANCE
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.nova import SERVICE as NOVA
@@ -105,6 +106,8 @@ def settings(cloud: Cloud, choices: Choices) -> dict[str, str]:
     trusting = not config.get("verify", True)
     found = {"identity.disable_ssl_certificate_validation": str(trusting).lower()}
     found |= {"identity.ca_certificates_file": str(config["cacert"])} if config.get("cacert") else {}
+    # Tempest knows one type only of a service that has had several.
+    found |= {"volume.catalog_type": volumes} if (volumes := cloud.type_of(CINDER.types)) else {}
     if cloud.endpoints(SWIFT.types):
         role = next((name for name in cloud.roles if name.lower() not in ("reader", "admin")), "member")
         found["object-storage.operator_role"] = role

@@ -94,6 +94,8 @@ def upgraded(lab: Lab) -> Lab:
 def pytest_configure(config: pytest.Config) -> None:
     """Name each test when it begins: some take minutes."""
     config.option.verbose = max(config.option.verbose, 1)
+    for kind in ("DeprecationWarning", "PendingDeprecationWarning"):  # openstacksdk's, which are not ours to correct
+        config.addinivalue_line("filterwarnings", f"ignore::{kind}")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -326,14 +326,8 @@ class Sample:
     def vanish(self, kind: Kind, ids: Iterable[str], timeout: float = 120) -> None:
         """Wait until deletions that take their time have come to their end."""
         for id_ in ids:
-            self.wait(f"{kind.type} {id_}: its end", partial(self._is_gone, kind, id_), timeout=timeout)
-
-    def _is_gone(self, kind: Kind, id_: str) -> bool:
-        try:
-            kind.get(self.api, id_)
-        except MissingError:
-            return True
-        return False
+            gone = partial(is_missing, partial(kind.get, self.api, id_))
+            self.wait(f"{kind.type} {id_}: its end", gone, timeout=timeout)
 
     # Checks that samples share
 
@@ -534,6 +528,15 @@ def the_one(
     if wanted:
         raise SampleError(f"{option}: {wanted!r} fits {len(fitting)}; there are: {names}.")
     raise SampleError(f"{option}: name the one to use; there are: {names}.")
+
+
+def is_missing(get: Callable[[], object]) -> bool:
+    """Whether asking for something finds nothing."""
+    try:
+        get()
+    except MissingError:
+        return True
+    return False
 
 
 def bad_status(problem: CloudError) -> Status:

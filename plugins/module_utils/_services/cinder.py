@@ -41,6 +41,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     Kind,
     Sample,
     SampleError,
+    is_missing,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import (
     BATCH,
@@ -301,10 +302,15 @@ class CinderSample(Sample):
 
     def _detach(self, id_: str) -> None:
         """Take a volume from the servers that have it."""
-        for attachment in self.volumes.get(self.api, id_)["attachments"]:
-            path = f"/servers/{attachment['server_id']}/os-volume_attachments/{id_}"
-            NOVA.api(self.cloud).delete(path)
+        nova = NOVA.api(self.cloud)
+        servers = [attachment["server_id"] for attachment in self.volumes.get(self.api, id_)["attachments"]]
+        paths = [f"/servers/{server}/os-volume_attachments/{id_}" for server in servers]
+        for path in paths:
+            nova.delete(path)
         self._await(id_, "available")
+        for path in paths:
+            # Nova forgets later than Cinder that the volume was attached, and until then attaches it nowhere.
+            self.wait(f"{path}: its end", partial(is_missing, partial(nova.get, path)), timeout=60)
 
     def remove(self) -> None:
         """Delete transfers, volumes made of snapshots, snapshots, volumes, in this order."""

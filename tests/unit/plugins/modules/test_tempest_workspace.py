@@ -188,6 +188,16 @@ def test_a_single_flavor_cannot_be_resized(
     assert told["validation.run_validation"] == "false"
 
 
+def test_the_volumes_are_found_under_the_name_that_the_catalogue_has(
+    small: SmallCloud, run_dir: str, tools: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Tempest would look for the newest one only."""
+    small.types |= {"volumev3": "/v3/p"}
+    told = pairs(play(capsys, run_dir, tools)["tempest"]["discover"])
+
+    assert told["volume.catalog_type"] == "volumev3"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
