@@ -236,18 +236,16 @@ def test_evidence_that_is_none_is_one_line(
 def test_a_glance_ends_well(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where nothing runs the module says so and fails not; the controller's time comes back."""
+    """Where nothing runs the module says so and fails not."""
     for name in ("stat", "self"):  # a host of the test's own: what runs on this machine is left alone
         (tmp_path / name).symlink_to(f"/proc/{name}")
     glance = module("health_evidence")
     look = glance.gather
     monkeypatch.setattr(glance, "gather", lambda wish: look(replace(wish, proc=tmp_path)))
-    result = run(capsys, "health_evidence", services=["heat"], sent=5.5)
+    result = run(capsys, "health_evidence", services=["heat"])
 
     assert "failed" not in result
     assert (result["evidence"]["components"], result["evidence"]["problems"]) == ([], [])
-    assert result["evidence"]["sent"] == 5.5
-    assert result["evidence"]["began"] <= result["evidence"]["ended"]
 
 
 def test_releases_without_any_host(small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
