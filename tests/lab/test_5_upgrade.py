@@ -93,8 +93,9 @@ def test_data_plane_was_watched(results: dict[str, Any]) -> None:
 
 
 def asked(results: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the lanes that ask published endpoints, with and without a token."""
-    return [lane for lane in results["lanes"] if lane["via"] == "public" and lane["observer"] == "api_uptime"]
+    """Return the lanes that ask published endpoints, with and without a token; whoever asks is a user."""
+    observers = ("api_uptime", "service_performance")
+    return [lane for lane in results["lanes"] if lane["via"] == "public" and lane["observer"] in observers]
 
 
 def whose(lane: dict[str, Any], outage: dict[str, Any]) -> str:
