@@ -15,6 +15,21 @@ from typing import TypeVar
 Seen = TypeVar("Seen")
 
 
+class Patience:
+    """Patience with somebody who is asked several things: once he was waited for in vain, he is looked at once each time."""
+
+    def __init__(self, seconds: float) -> None:
+        """Begin with the seconds that each wait may take."""
+        self._seconds = seconds
+
+    def until(self, look: Callable[[], Seen], good: Callable[[Seen], bool]) -> Seen:
+        """Look in the same way until what is seen is good, and return what was seen last."""
+        seen = look_until(look, good, self._seconds)
+        if not good(seen):
+            self._seconds = 0
+        return seen
+
+
 def becomes_true(done: Callable[[], bool], timeout: float, step: float = 0.5) -> bool:
     """Ask again and again, ``step`` seconds apart, for at most ``timeout`` seconds; at least once."""
     return look_until(done, bool, timeout, step)

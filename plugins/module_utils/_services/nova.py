@@ -78,7 +78,11 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.n
     port_facts,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true, look_until
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import (
+    Patience,
+    becomes_true,
+    look_until,
+)
 
 # Actions on a server that stop it, restart it or replace it. Moving it while it runs is not among them.
 INTERRUPTING = frozenset(
@@ -134,6 +138,7 @@ WITNESS = "/beat"  # the page of the witness in the guest
 _HINTS = "os:scheduler_hints"
 _NO_PLACE = "No valid host was found"  # of a server that failed on its hosts, Nova says something else
 MOST_APART = 10  # members that a group of servers may have, unless an operator allows more
+_PATIENCE = 5  # seconds in which a server that lives has to answer
 _RULE_PATIENCE = 30  # seconds in which a new rule has to take effect
 _HTTP_PATIENCE = 30  # seconds in which a guest that answers pings has to answer HTTP, if it ever will
 
@@ -309,7 +314,7 @@ class NovaSample(Sample):
         except CannotPingError:
             pings = False
         http = becomes_true(lambda: http_get(f"http://{address}/") is not None, _HTTP_PATIENCE)
-        beat = first_beat(address) if http else None
+        beat = first_beat(address, Patience(_PATIENCE)) if http else None
         boot_id = read_boot_id(address, self.options.boot_id_path) if http else None
         return {"ping": pings, "http": http, "boot_id": boot_id, "witness": beat.as_facts() if beat else None}
 
@@ -597,11 +602,11 @@ def read_boot_id(address: str, path: str | None) -> str | None:
     return answer[1].strip() or None if answer and answer[0] == 200 else None
 
 
-def boot_id_now(server: Item, address: str, path: str | None) -> str | None:
+def boot_id_now(server: Item, address: str, path: str | None, patience: Patience) -> str | None:
     """Return the boot id that the guest tells, once it is asked what it told before."""
     if not path or not server.facts.get("boot_id"):
         return None
-    return look_until(lambda: read_boot_id(address, path), bool, 5)
+    return patience.until(lambda: read_boot_id(address, path), bool)
 
 
 def look_at_witness(address: str) -> Beat | None:
@@ -610,19 +615,19 @@ def look_at_witness(address: str) -> Beat | None:
     return read_beat(answer[1], clock.time()) if answer and answer[0] == 200 else None
 
 
-def first_beat(address: str) -> Beat | None:
+def first_beat(address: str, patience: Patience) -> Beat | None:
     """Return a beat of the witness, which may begin a moment later than the guest's web server."""
-    return look_until(lambda: look_at_witness(address), lambda beat: beat is not None, 5)
+    return patience.until(lambda: look_at_witness(address), lambda beat: beat is not None)
 
 
-def latest_beat(server: Item, address: str) -> Beat | None:
+def latest_beat(server: Item, address: str, patience: Patience) -> Beat | None:
     """Return what the witness tells, as fresh as it can be had.
 
     What it tells is as old as its last beat, and a busy host delays a beat: that must not pass for a guest that stood
     still. The time in which a guest really stood still never comes back, however often one looks.
     """
     before = from_facts(server.facts.get("witness"))
-    now = first_beat(address) if before else None
+    now = first_beat(address, patience) if before else None
     if before is None or now is None or is_timely(before, now):
         return now
     return look_until(lambda: look_at_witness(address), lambda beat: is_timely(before, beat), BEAT_LIMIT)
@@ -637,28 +642,24 @@ def reach_checks(server: Item | None, boot_id_path: str | None) -> Checks:
     """Return the checks that need no API: the server answers as it did, and tells what it went through."""
     if server is None or not server.facts:
         return {}
-    address = str(server.facts["floating_ip"])
-    checks: dict[str, Callable[[], Finding]] = {
-        "server_ping": lambda: _answers(server, lambda: ping(address), f"pings at {address}")
-    }
+    address, patience = str(server.facts["floating_ip"]), Patience(_PATIENCE)
+
+    def answers(ask: Callable[[], bool], what: str) -> Finding:
+        good = patience.until(ask, bool)
+        word = "answers" if good else "does not answer"
+        return finding(server.name, good, f"server {server.name} {word} {what} at {address}.")
+
+    checks: dict[str, Callable[[], Finding]] = {"server_ping": lambda: answers(lambda: ping(address), "pings")}
     if not server.facts.get("http"):
         no_web = skipped(server.name, "The guest had no web server when it was made either.")
         return {**checks, "server_http": lambda: no_web}
     return {
         **checks,
-        "server_http": lambda: _answers(
-            server, lambda: http_get(f"http://{address}/") is not None, f"HTTP at {address}"
-        ),
+        "server_http": lambda: answers(lambda: http_get(f"http://{address}/") is not None, "HTTP"),
         "port_blocked": lambda: _is_blocked(server, address),
-        "boot_id_unchanged": lambda: _same_boot(server, boot_id_now(server, address, boot_id_path)),
-        "server_not_silent": lambda: judge_witness(server, latest_beat(server, address)),
+        "boot_id_unchanged": lambda: _same_boot(server, boot_id_now(server, address, boot_id_path, patience)),
+        "server_not_silent": lambda: judge_witness(server, latest_beat(server, address, patience)),
     }
-
-
-def _answers(server: Item, ask: Callable[[], bool], what: str) -> Finding:
-    answers = becomes_true(ask, 5)
-    word = "answers" if answers else "does not answer"
-    return finding(server.name, answers, f"server {server.name} {word} {what}.")
 
 
 def _is_blocked(server: Item, address: str) -> Finding:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from itertools import count
 
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true, look_until
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import Patience, becomes_true, look_until
 
 
 def test_what_comes_about_is_waited_for() -> None:
@@ -35,3 +35,15 @@ def test_without_any_time_there_is_one_look() -> None:
     assert not becomes_true(lambda: bool(looks.append(1)), timeout=0)
     assert becomes_true(lambda: True, timeout=0)
     assert looks == [1]
+
+
+def test_who_was_waited_for_in_vain_is_looked_at_once() -> None:
+    """The first silence takes its time, the next questions take none; until then each may take all of it."""
+    late, silent, again = count(), count(), count()
+    patience = Patience(0.3)
+
+    assert patience.until(lambda: next(late) > 0, bool)
+    assert not patience.until(lambda: next(silent) < 0, bool)
+    assert not patience.until(lambda: next(again) < 0, bool)
+    assert (next(late), next(again)) == (2, 1)
+    assert next(silent) > 1

@@ -41,7 +41,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.n
     public_key,
     reach_checks,
 )
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import look_until
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import Patience, look_until
 
 BEAT = Beat(seen=1000.0, boot_id="b", number=50, uptime=60.0, longest_gap=1.0)
 SERVER = Item(service="nova", type="server", name="s", id="1", facts={"witness": BEAT.as_facts(), "floating_ip": "x"})
@@ -116,7 +116,7 @@ def test_a_late_beat_is_no_pause() -> None:
     late, fresh = replace(BEAT, seen=now, uptime=195.0), replace(BEAT, seen=now, uptime=199.5)
     with witness([late, late, fresh]) as address:
         assert judge_witness(server, look_at_witness(address)).status is Status.FAIL
-        assert judge_witness(server, latest_beat(server, address)).status is Status.PASS
+        assert judge_witness(server, latest_beat(server, address, Patience(5))).status is Status.PASS
 
 
 def test_a_pause_stays_one_however_often_one_looks() -> None:
