@@ -16,7 +16,7 @@ Seen = TypeVar("Seen")
 
 
 class Patience:
-    """Patience with somebody who is asked several things: once he was waited for in vain, he is looked at once each time."""
+    """Patience with one who is asked several things: once he was waited for in vain, he is looked at once each time."""
 
     def __init__(self, seconds: float) -> None:
         """Begin with the seconds that each wait may take."""
