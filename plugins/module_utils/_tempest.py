@@ -30,6 +30,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._test_users
     ToolError,
     account,
     entry,
+    reader,
     users,
     write,
 )
@@ -181,6 +182,8 @@ def prepare(run: RunDirectory, folder: Path, choices: Choices, api_timeout: int)
     shutil.rmtree(folder, ignore_errors=True)
     for one in (folder, folder / "etc", folder / "lock"):
         one.mkdir(mode=0o700, parents=True)
+    # Last, as Tempest takes the first that fits.
+    people += [only_reads] if (only_reads := reader(run, api_timeout)) else []
     people_told = [{**account(one), **own_network(one)} for one in people]
     run.redactor.add([one["password"] for one in people_told])
     write(folder / ACCOUNTS, yaml.safe_dump(people_told, sort_keys=False))

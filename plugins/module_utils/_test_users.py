@@ -14,7 +14,11 @@ from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import Access, Cloud, CloudError, connect
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import CLOUDS, RunDirectory
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import CLOUD, STRANGER
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import (
+    CLOUD,
+    READER,
+    STRANGER,
+)
 
 
 class ToolError(Exception):
@@ -35,22 +39,37 @@ def search_path(environment: Path) -> dict[str, str]:
 
 
 def users(run: RunDirectory, api_timeout: int) -> list[Cloud]:
-    """Return the test's users, connected; CloudError when the run has none."""
+    """Return the two users of the test that may do everything, connected; CloudError when the run has none."""
+    return [_connected(run, name, api_timeout) for name in (CLOUD, STRANGER)]
+
+
+def reader(run: RunDirectory, api_timeout: int) -> Cloud | None:
+    """Return the user who may only read in the project of the first one, connected; None when the run has none."""
+    import yaml
+
+    there = yaml.safe_load((run.path / CLOUDS).read_text(encoding="utf-8"))["clouds"]
+    return _connected(run, READER, api_timeout) if READER in there else None
+
+
+def _connected(run: RunDirectory, name: str, api_timeout: int) -> Cloud:
     path = run.path / CLOUDS
     if not path.is_file():
         raise CloudError(f"run_dir: {run.path} has no {CLOUDS}, so there is no user to test as: prepare the run first.")
-    return [connect(Access(cloud=name, clouds_yaml=str(path), api_timeout=api_timeout)) for name in (CLOUD, STRANGER)]
+    return connect(Access(cloud=name, clouds_yaml=str(path), api_timeout=api_timeout))
 
 
 def account(cloud: Cloud) -> dict[str, Any]:
-    """Return a user by names, as Tempest's file of accounts has him."""
+    """Return a user by names, as Tempest's file of accounts has him.
+
+    Who may write has no role reader there, although Keystone gives him one: Tempest would take him for a reader.
+    """
     return {
         "username": cloud.user_name,
         "password": str(cloud.region.config["auth"]["password"]),
         "project_name": cloud.project_name,
         "user_domain_name": cloud.user_domain_name,
         "project_domain_name": cloud.project_domain_name,
-        "roles": cloud.roles,
+        "roles": [role for role in cloud.roles if role != "reader"] or cloud.roles,
     }
 
 

@@ -17,7 +17,6 @@ import pytest
 from ansible_collections.openstack.upgrade_test.tests.lab._lab import Played, records
 from ansible_collections.openstack.upgrade_test.tests.lab_full._full import FullLab
 
-NOWHERE = "00000000-0000-0000-0000-000000000000"
 QUICK: dict[str, Any] = {
     "upgrade_test_stage": "before",
     "upgrade_test_persistent_resources": False,
@@ -70,9 +69,19 @@ def test_smoke_of_two_services(lab: FullLab, tested: Any) -> None:
     assert "use_dynamic_credentials = False" in (run_dir / "evidence/tempest-before.conf").read_text()
 
 
-def test_a_failure_has_its_traceback(tested: Any) -> None:
-    """Servers that shall boot from an image that is not there."""
-    settings = {**TEMPEST["upgrade_test_tempest_settings"], "compute.image_ref": NOWHERE}
+@pytest.fixture
+def too_big(lab: FullLab) -> Iterator[str]:
+    """An image that wants more memory than any flavor has."""
+    images = lab.admin().cloud.image
+    about = {"disk_format": "raw", "container_format": "bare", "visibility": "public", "min_ram": 2**20}
+    image = images.create_image("too-big", data=b"\0" * 512, **about)
+    yield image.id
+    images.delete_image(image)
+
+
+def test_a_failure_has_its_traceback(tested: Any, too_big: str) -> None:
+    """Servers that shall boot from an image that is too big for them."""
+    settings = {**TEMPEST["upgrade_test_tempest_settings"], "compute.image_ref": too_big}
     played, outcomes = tested(**{**TEMPEST, "upgrade_test_tempest_settings": settings})
     failed = [one for one in outcomes if one["status"] == "fail" and one["check"] == "test"]
 

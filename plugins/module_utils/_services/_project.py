@@ -4,7 +4,8 @@
 """The projects and users of a test: made and removed by an administrator, who does nothing else in the cloud.
 
 One user works. The other, the stranger, has a project of his own and no rights in the first one: with him it is tried
-that nobody else gets in, and that what is shared with him does get to him.
+that nobody else gets in, and that what is shared with him does get to him. A third may only read in the project of the
+first; tests of others want one.
 
 Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
 """
@@ -15,6 +16,7 @@ import secrets
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import (
     CLOUD,
     NAME_PREFIX,
+    READER,
     STRANGER,
     Options,
     Workshop,
@@ -40,9 +43,20 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.keystone import SERVICE as KEYSTONE
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services.neutron import SERVICE as NEUTRON
 
+_READING = "reader"  # the role that Keystone makes by itself; older clouds may lack it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Person:
+    """A user to make: his name, and his role in which project."""
+
+    name: str
+    project: str
+    role: str
+
 
 class TestProject:
-    """One test's projects and users, each two of the same name."""
+    """One test's projects and users: two of the same name each, and a user who may read in the first project."""
 
     __test__ = False  # its name looks like a test to pytest
 
@@ -67,23 +81,38 @@ class TestProject:
     def make(self, *, check: bool = False) -> dict[str, Any]:
         """Make what is missing; return the module's result."""
         run, domain = self._needed_run(), self._domain()
-        names = {CLOUD: self.name, STRANGER: f"{self.name}-stranger"}
-        there = all(self._find(type_, name, domain) for name in names.values() for type_ in ("project", "user"))
-        works = there and all(self._credentials_work(run, cloud) for cloud in names)
+        people = self._people()
+        there = all(
+            self._find("user", one.name, domain) and self._find("project", one.project, domain)
+            for one in people.values()
+        )
+        works = there and all(self._credentials_work(run, cloud) for cloud in people)
         if not (check or works):
-            role = self._role()
-            _write_clouds(run, {cloud: self._settle(name, domain, role) for cloud, name in names.items()})
+            _write_clouds(run, {cloud: self._settle(person, domain) for cloud, person in people.items()})
         return self._result(domain, changed=not works)
 
-    def _settle(self, name: str, domain: str, role: str) -> dict[str, Any]:
-        """Make what is missing of a project and a user with this role in it; return his entry of clouds.yaml."""
-        password = secrets.token_urlsafe(32)
-        project, user = self._find("project", name, domain), self._find("user", name, domain)
-        project = project or self._create("project", name, domain, {"description": "Made by openstack.upgrade_test."})
+    def _people(self) -> dict[str, Person]:
+        """Return whom to make, by the cloud in the run's clouds.yaml."""
+        stranger = f"{self.name}-stranger"
+        people = {
+            CLOUD: Person(name=self.name, project=self.name, role=self.role),
+            STRANGER: Person(name=stranger, project=stranger, role=self.role),
+        }
+        if self.api.get("/roles", name=_READING)["roles"]:
+            people[READER] = Person(name=f"{self.name}-reader", project=self.name, role=_READING)
+        return people
+
+    def _settle(self, person: Person, domain: str) -> dict[str, Any]:
+        """Make what is missing of a user and the project that he has a role in; return his entry of clouds.yaml."""
+        password, role = secrets.token_urlsafe(32), self._role(person.role)
+        project, user = self._find("project", person.project, domain), self._find("user", person.name, domain)
+        about = {"description": "Made by openstack.upgrade_test."}
+        project = project or self._create("project", person.project, domain, about)
         if user:
             self.api.request("PATCH", f"/users/{user['id']}", json={"user": {"password": password}})
         else:
-            user = self._create("user", name, domain, {"password": password, "default_project_id": project["id"]})
+            facts = {"password": password, "default_project_id": project["id"]}
+            user = self._create("user", person.name, domain, facts)
         self.api.request("PUT", f"/projects/{project['id']}/users/{user['id']}/roles/{role}")
         return clouds_entry(self.cloud, user["id"], project["id"], password)
 
@@ -127,11 +156,11 @@ class TestProject:
         found = self.api.get("/domains", name=wanted)["domains"]
         return str(found[0]["id"]) if found else str(self.api.get(f"/domains/{wanted}")["domain"]["id"])
 
-    def _role(self) -> str:
-        found = self.api.get("/roles", name=self.role)["roles"]
+    def _role(self, name: str) -> str:
+        found = self.api.get("/roles", name=name)["roles"]
         if not found:
             there = ", ".join(sorted(role["name"] for role in self.api.get("/roles")["roles"]))
-            raise CloudError(f"role: there is no role {self.role!r}; there are {there}.")
+            raise CloudError(f"role: there is no role {name!r}; there are {there}.")
         return str(found[0]["id"])
 
     def _find(self, type_: str, name: str, domain: str) -> dict[str, Any] | None:
@@ -210,7 +239,7 @@ class TestProject:
         """Remove the resources as their user, who gets a new password and his role again; return what stays."""
         password = secrets.token_urlsafe(32)
         self.api.request("PATCH", f"/users/{user['id']}", json={"user": {"password": password}})
-        self.api.request("PUT", f"/projects/{project['id']}/users/{user['id']}/roles/{self._role()}")
+        self.api.request("PUT", f"/projects/{project['id']}/users/{user['id']}/roles/{self._role(self.role)}")
         _write_clouds(run, {CLOUD: clouds_entry(self.cloud, user["id"], project["id"], password)})
         shop = Workshop(cloud=connect(self._user_access(run)), journal=Journal(run), options=Options())
         work(shop, [service for service in SERVICES if shop.cloud.endpoints(service.types)], ABSENT)

@@ -54,6 +54,7 @@ CLOUD = "upgrade_test"  # the cloud in the run's clouds.yaml of the user who wor
 STRANGER = (
     "upgrade_test_stranger"  # the cloud in the run's clouds.yaml of a user who has nothing to do with the project
 )
+READER = "upgrade_test_reader"  # ... and of one who may read in the project, and no more
 
 Checks = Mapping[str, Callable[[], Finding]]
 """Checks by name; each looks when it is called."""

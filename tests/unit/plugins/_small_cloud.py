@@ -173,13 +173,13 @@ def clouds_yaml(folder: Path, auth_url: str, **auth: str) -> str:
 
 
 def run_with_users(runs_dir: Path, small: SmallCloud, **facts: Any) -> str:
-    """Open a run that has its two users in that cloud; return its folder."""
+    """Open a run that has its users in that cloud; return its folder."""
     directory = RunDirectory.create(runs_dir, **facts)
     entry = {
         "auth": {"auth_url": f"{small.url}/v3", "user_id": "u", "project_id": "p", "password": PASSWORD},
         "auth_type": "v3password",
         "region_name": "R",
     }
-    clouds = {"upgrade_test": entry, "upgrade_test_stranger": entry}
+    clouds = {"upgrade_test": entry, "upgrade_test_stranger": entry, "upgrade_test_reader": entry}
     directory.write_credentials(json.dumps({"clouds": clouds}))
     return str(directory.path)

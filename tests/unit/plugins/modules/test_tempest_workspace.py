@@ -59,7 +59,7 @@ LARGE = {"id": "f2", "name": "large", "ram": 4096, "vcpus": 1, "disk": 1}
 
 @pytest.fixture
 def run_dir(small: SmallCloud, tmp_path: Path) -> str:
-    """A run with its two users."""
+    """A run with its users."""
     return run_with_users(tmp_path / "runs", small)
 
 
@@ -131,7 +131,7 @@ def test_each_test_is_of_a_service() -> None:
 def test_a_place_for_users_without_rights(
     small: SmallCloud, run_dir: str, tools: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Two accounts, no administrator, the check of certificates left on, and what the cloud has to offer."""
+    """Three accounts, no administrator, the check of certificates left on, and what the cloud has to offer."""
     told = play(capsys, run_dir, tools)["tempest"]
     folder = Path(told["folder"])
     accounts = yaml.safe_load((folder / "etc/accounts.yaml").read_text())
@@ -139,8 +139,8 @@ def test_a_place_for_users_without_rights(
 
     assert [(one["username"], one["project_name"], one["roles"]) for one in accounts] == [
         ("user", "project", ["member"])
-    ] * 2
-    assert [one["resources"] for one in accounts] == [{"network": "public"}] * 2
+    ] * 3
+    assert [one["resources"] for one in accounts] == [{"network": "public"}] * 3
     assert own["upgrade_test"]["auth"]["username"] == "user"
     assert list(own) == ["upgrade_test"]
     assert told["discover"][1:5] == ["--os-cloud", "upgrade_test", "--non-admin", "--test-accounts"]
