@@ -7,10 +7,8 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,24 +80,6 @@ backend glance
 """
 Start = Callable[..., int]
 instances = FilterModule().filters()["balanced_instances"]
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Start processes that end with the test; each is known to run its code when this returns."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(*command: str, cwd: Path | None = None) -> int:
-        process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, text=True, start_new_session=True)
-        started.append(process)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "up\n"
-        return process.pid
-
-    yield begin
-    for process in started:
-        os.killpg(process.pid, 9)
-        process.communicate()
 
 
 def script(folder: Path, name: str) -> str:
