@@ -29,7 +29,7 @@ export LC_ALL := C.UTF-8
 # Ansible's modules are imported hundreds of times in a run; without bytecode each import compiles anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo clean test test-full lint types units sanity scenarios docs lab-test bench artifact copy distclean
+.PHONY: help demo clean test test-full static lint types units sanity scenarios docs lab-test bench artifact copy distclean
 
 help: ## this list
 	@echo 'Two commands for a newcomer (as root, on Debian or Ubuntu with Python 3.11 or newer):'
@@ -48,11 +48,15 @@ demo: $(VENV)/.ready ## lab, test around an upgrade FROM -> TO, verdict; about a
 clean: $(VENV)/.ready ## remove the lab of `make demo`; its runs are kept
 	@exec tools/demo clean --lab-root '$(LAB_ROOT)' --runs-dir '$(RUNS_DIR)' --tree '$(TREE)-demo'
 
-test: $(VENV)/.ready-test ## lint types units sanity docs scenarios lab-test, and how long each took
-	@exec tools/steps lint types units sanity docs scenarios lab-test
+test: $(VENV)/.ready-test ## static units scenarios lab-test, and how long each took
+	@exec tools/steps static units scenarios lab-test
 
 test-full: copy ## end to end against a lab with all services; not part of `make test` (root, three quarters of an hour)
 	cd $(COPY) && PYTHONPATH=$(TREE) pytest tests/lab_full
+
+# Each of them keeps one core busy.
+static: copy ## lint types sanity docs, two at a time
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going sanity lint docs types
 
 lint: copy ## ruff, yamllint, ansible-lint
 	cd $(COPY) && ruff check . && ruff format --check . && yamllint --strict . && ansible-lint
