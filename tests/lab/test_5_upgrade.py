@@ -26,7 +26,7 @@ PLACES = {"public", "control1", "control2"}
 
 @pytest.fixture(scope="module")
 def run(upgradable: Lab) -> Played:
-    """The upgrade, with the settings that the lab's inventory has; the faults before and after look at health closer."""
+    """The upgrade; the tests of faults before and after it look at health closer."""
     return upgradable.play("run", {"upgrade_test_to_release": NEW, "upgrade_test_depth": "quick"}, timeout=1500)
 
 
