@@ -24,7 +24,7 @@ exit 1
 """
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def reloaded(upgraded: FullLab) -> Iterator[None]:
     """The proxy of control2 was begun by the old release, and has executed itself anew."""
     given = {"upgrade_test_lab_release": NEW, "upgrade_test_lab_release_overrides": {"control2": {"swift": OLD}}}
