@@ -28,7 +28,7 @@ def given(**more: Any) -> dict[str, Any]:
     return {
         "upgrade_test_from_release": NEW,
         "upgrade_test_to_release": NEW,
-        "upgrade_test_agent_wait": 30,
+        "upgrade_test_agent_wait": 45,
         "upgrade_test_persistent_resources": True,
         **more,
     }
