@@ -11,7 +11,6 @@ SHELL := /bin/bash
 FROM ?= 2025.1
 TO ?= 2026.1
 PROFILE ?= core
-DEPTH ?= quick
 LAB_ROOT ?= /var/lib/upgrade-test-lab
 LAB_NETWORK ?= 172.24.4.0/24
 RUNS_DIR ?= $(CURDIR)/upgrade-test-runs
@@ -39,11 +38,11 @@ help: ## this list
 	@echo
 	@sed -nE 's/^([a-z-]+):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14 | sed 's/^/  /'
 	@echo
-	@echo 'Variables: FROM=$(FROM) TO=$(TO) PROFILE=$(PROFILE) DEPTH=$(DEPTH) RUNS_DIR=$(RUNS_DIR)'
+	@echo 'Variables: FROM=$(FROM) TO=$(TO) PROFILE=$(PROFILE) RUNS_DIR=$(RUNS_DIR)'
 	@echo '           LAB_ROOT=$(LAB_ROOT) LAB_NETWORK=$(LAB_NETWORK)'
 
 demo: $(VENV)/.ready ## lab, test around an upgrade FROM -> TO, verdict; about a quarter of an hour
-	@exec tools/demo run --began $(BEGAN) --from '$(FROM)' --to '$(TO)' --profile '$(PROFILE)' --depth '$(DEPTH)' \
+	@exec tools/demo run --began $(BEGAN) --from '$(FROM)' --to '$(TO)' --profile '$(PROFILE)' \
 	  --lab-root '$(LAB_ROOT)' --lab-network '$(LAB_NETWORK)' --runs-dir '$(RUNS_DIR)' --tree '$(TREE)-demo'
 
 clean: $(VENV)/.ready ## remove the lab of `make demo`; its runs are kept
