@@ -55,7 +55,7 @@ test-full: copy ## end to end against a lab with all services; not part of `make
 	cd $(COPY) && PYTHONPATH=$(TREE) pytest tests/lab_full
 
 # Each of them keeps one core busy.
-static: copy ## lint types sanity docs, two at a time
+static: ## lint types sanity docs, two at a time
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going sanity lint docs types
 
 lint: copy ## ruff, yamllint, ansible-lint
