@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
+import json
 import socket
 import socketserver
 import ssl
@@ -28,12 +30,14 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._rea
     read_observations,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._sampler import Sampler
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._seconds import export
 from hypothesis.configuration import set_hypothesis_home_dir
 
 # Neither examples nor caches belong into the tree.
 set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")
 
 RESET = struct.pack("ii", 1, 0)
+HOST_TOO_BUSY = {"void_late", "void_crowded", "void_stall", "void_canary"}
 
 
 class _Handler(socketserver.BaseRequestHandler):
@@ -173,3 +177,13 @@ def sample(tmp_path: Path) -> Sample:
         return read_observations(tmp_path)
 
     return run
+
+
+def withheld(directory: Path) -> set[tuple[str, bool, str]]:
+    """(mode, with a token, why) of the void probes, without those of which a busy machine is the reason."""
+    log = io.StringIO()
+    export(directory, log)
+    lines = [json.loads(line) for line in log.getvalue().splitlines()]
+    void = [line for line in lines if line["kind"] == "sample" and line["result"].startswith("void_")]
+    named = {(line["target"]["mode"], line["target"]["auth"], line["result"]) for line in void}
+    return {one for one in named if one[2] not in HOST_TOO_BUSY}
