@@ -65,7 +65,7 @@ types: copy ## mypy
 	cd $(COPY) && MYPYPATH=$(TREE) mypy --package ansible_collections.openstack.upgrade_test.plugins
 
 units: copy ## unit tests with coverage
-	cd $(COPY) && PYTHONPATH=$(TREE) pytest --numprocesses 2 --dist loadfile --cov --cov-report=term:skip-covered
+	cd $(COPY) && PYTHONPATH=$(TREE) pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered
 
 sanity: copy ## ansible-test sanity
 	tools/sanity $(COPY)

@@ -34,6 +34,7 @@ def interrupted(lab: Lab) -> Played:
         "upgrade_test_driver_command": ["sleep", "60"],
         "upgrade_test_to_release": "2026.1",
         "upgrade_test_baseline": 1,
+        "upgrade_test_depth": "quick",
     }
     return lab.play("run", variables, meanwhile=press_ctrl_c, timeout=60)
 
