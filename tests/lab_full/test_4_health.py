@@ -25,6 +25,7 @@ from ansible_collections.openstack.upgrade_test.tests.lab_full._health import (
     unread_queue,
     wrong_endpoint_of_another_region,
 )
+from ansible_collections.openstack.upgrade_test.tests.lab_full._tls import image_endpoint_with_tls
 
 
 def test_a_healthy_cloud_has_no_finding(upgraded: FullLab) -> None:
@@ -146,3 +147,24 @@ def test_queue_of_the_storage_without_a_reader(upgraded: FullLab) -> None:
         found = failed(upgraded, "normal", "cinder")
 
     assert [(one["check"], one["service"]) for one in found] == [("message_queue", "cinder")]
+
+
+def test_authority_that_is_trusted_has_no_finding(upgraded: FullLab) -> None:
+    """An endpoint with TLS, whose authority and whose own certificate last."""
+    with image_endpoint_with_tls(upgraded, 300) as authority:
+        assert failed(upgraded, "normal", "glance", upgrade_test_ca_cert=authority) == []
+
+
+def test_authority_that_has_expired(upgraded: FullLab) -> None:
+    """It is named, and so is the endpoint that nobody can trust any more although its own certificate is good."""
+    with image_endpoint_with_tls(upgraded, -3) as authority:
+        found = failed(upgraded, "normal", "glance", upgrade_test_ca_cert=authority)
+
+    told = {one["subject"]: one["message"] for one in of(found, "certificate")}
+    assert set(told) == {authority, "admin endpoint of glance"}
+    assert "CN=authority of the lab" in told[authority]
+    assert "expired 3 days ago" in told[authority]
+    assert "certificate has expired" in told["admin endpoint of glance"]
+    others = [one for one in found if one["check"] != "certificate"]
+    assert {one["service"] for one in others} == {"glance"}
+    assert all("certificate" in one["message"] for one in others), others

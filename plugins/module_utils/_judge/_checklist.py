@@ -36,6 +36,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._out
     blind_spots,
     counts_against,
     is_planned,
+    length_of,
     logs_of,
     too_slow,
     unplaced_failures,
@@ -371,9 +372,7 @@ def _gap(lanes: Iterable[Lane]) -> str:
 
 
 def _length(trouble: Trouble) -> str:
-    outage = trouble.worst.outage
-    exact = f"{outage.end - outage.begin:.2f} s (between {outage.lower:.2f} and {outage.upper:.2f} s)"
-    return f"the longest lasted {exact}, {trouble.worst.lane.label}"
+    return f"the longest lasted {length_of(trouble.worst.outage)}, {trouble.worst.lane.label}"
 
 
 def rolled(case: Case) -> Answer:

@@ -30,6 +30,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._out
     Trouble,
     counts_against,
     is_planned,
+    length_of,
     logs_of,
     unplaced_failures,
 )
@@ -93,7 +94,10 @@ TRY_FOR: Mapping[Cause, str] = MappingProxyType(
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One thing to know. ``begin`` and ``end`` are wall seconds or None; ``seconds`` is the length of an outage."""
+    """One thing to know. ``begin`` and ``end`` are wall seconds or None.
+
+    ``seconds`` is the length of an outage, None where nothing proves that it lasted any time.
+    """
 
     id: str
     kind: str
@@ -152,6 +156,7 @@ def _longest_first(trouble: Trouble) -> tuple[float, float, str]:
 
 
 def _outage(facts: Facts, trouble: Trouble, found: Sequence[Trouble], policy: Policy) -> dict[str, Any]:
+    worst = trouble.worst.outage
     return {
         "kind": PLANNED if is_planned(trouble, facts) else f"{_prefix(trouble)}.{trouble.kind}",
         "severity": _severity(trouble, facts),
@@ -162,7 +167,7 @@ def _outage(facts: Facts, trouble: Trouble, found: Sequence[Trouble], policy: Po
         "begin": trouble.begin,
         "end": trouble.end,
         "offset": _offset(facts, trouble.phase, trouble.begin),
-        "seconds": round(trouble.worst.outage.end - trouble.worst.outage.begin, 3),
+        "seconds": round(worst.end - worst.begin, 3) if worst.lower > 0 else None,
         "around": tuple(around(facts, trouble.begin, policy)),
         "evidence": _evidence(trouble),
         "hint": ROLLING_HINT
@@ -202,8 +207,7 @@ def _what(trouble: Trouble, found: Sequence[Trouble]) -> str:
         many = "1 request" if trouble.failures == 1 else f"{trouble.failures} single requests"
         text = f"{many} failed ({kinds}) over {lane.label}; what was asked next was answered"
     else:
-        length = f"{outage.end - outage.begin:.2f} s (at least {outage.lower:.2f}, at most {outage.upper:.2f} s)"
-        text = f"No answer for {length} over {lane.label}; {trouble.failures} failures: {kinds}"
+        text = f"No answer for {length_of(outage)} over {lane.label}; {trouble.failures} failures: {kinds}"
     text = f"{text}. {trouble.why}".rstrip()
     others = _at_once(trouble, found) if trouble.where != INSTANCE else []
     if len(others) > 1:

@@ -48,6 +48,13 @@ class Hit:
         return self.outage.failures <= 1 and self.outage.lower <= 0
 
 
+def length_of(outage: Outage) -> str:
+    """Say how long an outage lasted. Without a proof that it lasted any time, the middle of its bounds says nothing."""
+    if outage.lower <= 0:
+        return f"at most {outage.upper:.2f} s (no proof of a least time)"
+    return f"{outage.end - outage.begin:.2f} s (at least {outage.lower:.2f}, at most {outage.upper:.2f} s)"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trouble:
     """Outages of one service that lie so near to each other that they have one cause, longest first.

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import datetime
-import ipaddress
 import socket
 import ssl
 import threading
@@ -24,38 +22,14 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._ce
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Status
 
-x509 = pytest.importorskip("cryptography.x509")
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
-NOW = datetime.datetime.now(datetime.UTC)
-KEY = ec.generate_private_key(ec.SECP256R1())
-
-
-def certificate(name: str, days: float, issuer: str = "", *, authority: bool = False) -> bytes:
-    """Return a certificate that ends in so many days."""
-    called = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, word)]) for word in (name, issuer or name)]
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(called[0])
-        .issuer_name(called[1])
-        .public_key(KEY.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - datetime.timedelta(days=900))
-        .not_valid_after(NOW + datetime.timedelta(days=days))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .sign(KEY, hashes.SHA256())
-    )
-    return bytes(made.public_bytes(serialization.Encoding.PEM))
+pytest.importorskip("cryptography")
+from ansible_collections.openstack.upgrade_test.tests._certificates import certificate, private_key
 
 
 @contextmanager
 def serving(folder: Path, chain: bytes) -> Iterator[int]:
     """Give the port of a server with this certificate."""
-    plain = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    (folder / "server.pem").write_bytes(chain + KEY.private_bytes(*plain))
+    (folder / "server.pem").write_bytes(chain + private_key())
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "server.pem")
 

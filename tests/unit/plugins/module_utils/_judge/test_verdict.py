@@ -613,3 +613,16 @@ def test_results_survive_a_strict_writer(run: made.Synthetic) -> None:
     assert json.loads(json.dumps(results, allow_nan=False)) == json.loads(
         run.run.write_json("results.json", results).read_text()
     )
+
+
+def test_an_outage_without_a_least_length_is_not_given_one(run: made.Synthetic) -> None:
+    """Failures with seconds of silence about them may have been one instant: the middle of the bounds is no figure."""
+    wide = replace(made.outage(made.UPGRADE + 445, 4.0, failures=2), lower=0.0, upper=8.0)
+    run.lose("neutron", wide)
+    results = judged(run)
+    finding = results["findings"][0]
+
+    assert finding["kind"] == "outage.refused"
+    assert finding["seconds"] is None
+    assert "No answer for at most 8.00 s (no proof of a least time)" in finding["what"]
+    assert "neutron public: No answer for at most 8.00 s" in results["headline"]
