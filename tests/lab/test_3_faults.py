@@ -82,7 +82,8 @@ def run_id(lab: Lab) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def truth(lab: Lab, run_id: str) -> Truth:
     """The outage that was made while the observers watched."""
-    assert lab.play("observe_start").rc == 0
+    # What asks with a token has to ask often enough to see it, too.
+    assert lab.play("observe_start", {"upgrade_test_authenticated_rate": 1}).rc == 0
     assert lab.play("mark", {"upgrade_test_phase": "upgrade"}).rc == 0
     made = cut(lab)
     assert lab.play("observe_stop").rc == 0
