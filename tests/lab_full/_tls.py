@@ -43,8 +43,8 @@ def image_endpoint_with_tls(lab: FullLab, authority_days: float) -> Iterator[str
     (folder / "endpoint.pem").write_bytes(certificate("image", 300, "authority of the lab") + private_key())
     with quiet():
         identity = lab.admin().cloud.identity
-        image = next(one.id for one in identity.services() if one.type == "image")
-        endpoint = next(one for one in identity.endpoints() if (one.service_id, one.interface) == (image, "admin"))
+        (image,) = (one.id for one in identity.services() if one.type == "image")
+        (endpoint,) = identity.endpoints(service_id=image, interface="admin")
     with _proxy(folder, endpoint.url.partition("//")[2].partition("/")[0]) as port:
         try:
             with quiet():
