@@ -283,6 +283,7 @@ def seconds_of(directory: Path) -> list[tuple[Any, ...]]:
     ]
 
 
+@pytest.mark.no_cover
 @settings(max_examples=300, deadline=None)
 @given(seed=st.integers(0, 1 << 40), share=st.sampled_from([0.3, 1.0]), seconds=st.sampled_from([4, 15, 40]))
 def test_compacted_log_says_the_same(seed: int, share: float, seconds: int) -> None:

@@ -135,6 +135,7 @@ def test_rubbish_raises_nothing_else(data: bytes, step: int, begin: bytes) -> No
         read(begin + data, closed=True, step=step)
 
 
+@pytest.mark.no_cover
 def test_twenty_thousand_bad_days() -> None:
     """Made, damaged and cut at random: HttpError or one result, whatever the cuts, and none that h11 would not give."""
     result = http_fuzz.run_batch(seed=20, count=20_000)
@@ -180,6 +181,7 @@ def test_laxer_than_h11() -> None:
     assert theirs.body == b"a\r\n1 ;\r\n2"
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("size", [64, 16384])
 @pytest.mark.parametrize(
     ("beginning", "repeated"),

@@ -87,6 +87,7 @@ def sweep_thinned(records: list[Record], borders: list[int], end: int, source: r
     return sweep, sum(not row[2] for row in rows)
 
 
+@pytest.mark.no_cover
 @settings(max_examples=1500, deadline=None)
 @given(seed=st.integers(0, 1 << 40), length=st.sampled_from([60, 200, 600]), parts=st.integers(1, 4))
 def test_nothing_is_missed(seed: int, length: int, parts: int) -> None:

@@ -196,6 +196,7 @@ def test_runs_of_any_length_are_drawn(tmp_path: Path, seconds: int) -> None:
     assert all(0 <= one <= 100 for one in places)
 
 
+@pytest.mark.no_cover
 def test_many_outages_keep_the_page_small(run: made.Synthetic) -> None:
     """A cloud that flaps for hours gives a page that still opens."""
     outages = [made.outage(made.UPGRADE + number * 0.02, 0.01) for number in range(20_000)]
