@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-NOW = datetime.datetime.now(datetime.UTC)
+_NOW = datetime.datetime.now(datetime.UTC)
 _KEY = ec.generate_private_key(ec.SECP256R1())
 
 
@@ -26,8 +26,8 @@ def certificate(name: str, days: float, issuer: str = "", *, authority: bool = F
         .issuer_name(called[1])
         .public_key(_KEY.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(NOW - datetime.timedelta(days=900))
-        .not_valid_after(NOW + datetime.timedelta(days=days))
+        .not_valid_before(_NOW - datetime.timedelta(days=900))
+        .not_valid_after(_NOW + datetime.timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
         .sign(_KEY, hashes.SHA256())

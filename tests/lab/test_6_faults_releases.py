@@ -17,11 +17,7 @@ from ansible_collections.openstack.upgrade_test.tests.lab._lab import NEW, Lab, 
 @pytest.fixture(scope="module")
 def validated(upgraded: Lab, code_replaced: None, pin_left_behind: None) -> Played:
     """A look at the cloud as it is, which leaves no record."""
-    variables = {
-        "upgrade_test_stage": "now",
-        "upgrade_test_from_release": NEW,
-        "upgrade_test_depth": "quick",
-    }
+    variables = {"upgrade_test_stage": "now", "upgrade_test_from_release": NEW, "upgrade_test_depth": "quick"}
     played = upgraded.play("validate", variables, timeout=600)
     assert "Traceback" not in played.text
     assert played.rc != 0

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ansible_collections.openstack.upgrade_test.tests._certificates import certificate, private_key
 from ansible_collections.openstack.upgrade_test.tests.lab._admin import quiet
@@ -45,7 +46,7 @@ def image_endpoint_with_tls(lab: FullLab, authority_days: float) -> Iterator[str
         identity = lab.admin().cloud.identity
         (image,) = (one.id for one in identity.services() if one.type == "image")
         (endpoint,) = identity.endpoints(service_id=image, interface="admin")
-    with _proxy(folder, endpoint.url.partition("//")[2].partition("/")[0]) as port:
+    with _proxy(folder, urlsplit(endpoint.url).netloc) as port:
         try:
             with quiet():
                 identity.update_endpoint(endpoint.id, url=f"https://127.0.0.1:{port}")
