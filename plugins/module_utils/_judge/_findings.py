@@ -228,8 +228,8 @@ def _evidence(trouble: Trouble) -> tuple[str, ...]:
     lines = []
     for hit in trouble.hits[:6]:
         detail = f": {hit.outage.detail}" if hit.outage.detail else ""
-        length = f"{hit.outage.end - hit.outage.begin:.2f} s"
-        lines.append(f"samples/{hit.lane.observer}/{hit.lane.host}, {hit.lane.label}, {length}{detail}")
+        log = f"samples/{hit.lane.observer}/{hit.lane.host}"
+        lines.append(f"{log}, {hit.lane.label}, {length_of(hit.outage)}{detail}")
     rest = len(trouble.hits) - len(lines)
     return (*lines, f"and {rest} more") if rest else tuple(lines)
 

@@ -330,7 +330,10 @@ def _observer(facts: Facts, watcher: Any) -> dict[str, Any]:
 
 
 def _service(case: Case) -> dict[str, Any]:
-    """Sum up one service's published endpoint since the upgrade began; times in seconds."""
+    """Sum up one service's published endpoint since the upgrade began; times in seconds.
+
+    ``longest`` is None when nothing proves of any outage that it lasted: the middle of its bounds would be a guess.
+    """
     lanes, every = case.published(), case.felt()
     planned = [one.worst.outage for one in every if is_planned(one, case.facts)]
     felt = [one for one in every if not is_planned(one, case.facts)]
@@ -341,7 +344,7 @@ def _service(case: Case) -> dict[str, Any]:
         "watched": bool(lanes),
         "outages": sum(1 for one in felt if not one.blip),
         "failed_requests": sum(one.failures for one in felt),
-        "longest": round(max((one.end - one.begin for one in worst), default=0.0), 3),
+        "longest": max((round(one.end - one.begin, 3) for one in worst if one.lower > 0), default=None),
         "planned_downtime": round(sum(one.end - one.begin for one in planned), 3),
         "downtime_lower": round(sum(one.lower for one in worst), 3),
         "downtime_upper": round(sum(one.upper for one in worst), 3),

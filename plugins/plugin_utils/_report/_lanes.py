@@ -201,11 +201,16 @@ def _lane(scale: Scale, lane: Mapping[str, Any], name: str, many: bool) -> Row:
 def _outage(scale: Scale, outage: Mapping[str, Any], felt: bool) -> Shape:
     blip = outage["failures"] <= 1 and outage["lower"] <= 0
     kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(outage["kinds"].items()))
-    span = f"{outage['end'] - outage['begin']:.2f} s ({outage['lower']:.2f} to {outage['upper']:.2f} s)"
-    text = f"{clock(outage['begin'])} {'one request failed' if blip else f'down {span}'}: {kinds}"
+    text = f"{clock(outage['begin'])} {'one request failed' if blip else f'down {_length(outage)}'}: {kinds}"
     detail = "".join(f" - {outage[key]}" for key in ("detail", "why") if outage[key])
     kind = "lost" if outage["cause"] in NOT_THE_CLOUD else ("blip" if blip else "down") if felt else "away"
     return scale.shape(kind, outage["begin"], outage["end"], text + detail)
+
+
+def _length(outage: Mapping[str, Any]) -> str:
+    if outage["lower"] <= 0:
+        return f"at most {outage['upper']:.2f} s"
+    return f"{outage['end'] - outage['begin']:.2f} s ({outage['lower']:.2f} to {outage['upper']:.2f} s)"
 
 
 def _total(lane: Mapping[str, Any], felt: bool) -> tuple[str, str]:
@@ -215,7 +220,10 @@ def _total(lane: Mapping[str, Any], felt: bool) -> tuple[str, str]:
     blips = len(outages) - len(down)
     words = []
     if down:
-        words.append(f"{len(down)}\u00d7 {duration(sum(one['end'] - one['begin'] for one in down))}")
+        proven = all(one["lower"] > 0 for one in down)
+        length = sum(one["end"] - one["begin"] if proven else one["upper"] for one in down)
+        bound = "" if proven else "\u2264 "
+        words.append(f"{len(down)}\u00d7 {bound}{duration(length)}")
     if blips:
         words.append(f"{blips} failed")
     if words:

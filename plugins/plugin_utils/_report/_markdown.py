@@ -93,7 +93,7 @@ def _services(results: Mapping[str, Any]) -> Iterator[str]:
             yield _row(name, "not watched", "", "", "", "", "")
             continue
         span = f"{one['downtime_lower']:.2f} to {one['downtime_upper']:.2f} s" if one["outages"] else ""
-        longest = duration(one["longest"]) if one["outages"] else ""
+        longest = duration(one["longest"]) if one["longest"] else "not proven" if one["outages"] else ""
         planned = one["planned_downtime"]
         span = ", ".join(part for part in (span, f"planned {duration(planned)}" if planned else "") if part)
         clean = "" if one["outages"] or planned else duration(one["longest_gap"] or 0)

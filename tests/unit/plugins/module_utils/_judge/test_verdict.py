@@ -258,7 +258,7 @@ def test_without_keystone_only_keystone_is_down(run: made.Synthetic) -> None:
 
     assert results_of(results, "nova")["Z2"] == results_of(results, "nova")["Z3"] == "PASS"
     assert results_of(results, "keystone")["Z2"] == "FAIL"
-    assert outages["nova"] == (0, 0.0)
+    assert outages["nova"] == (0, None)
     assert outages["keystone"] == (1, 8.0), "one event is one outage"
     assert [one["service"] for one in results["findings"] if one["severity"] == "fail"] == ["keystone"]
 
@@ -626,3 +626,5 @@ def test_an_outage_without_a_least_length_is_not_given_one(run: made.Synthetic) 
     assert finding["seconds"] is None
     assert "No answer for at most 8.00 s (no proof of a least time)" in finding["what"]
     assert "neutron public: No answer for at most 8.00 s" in results["headline"]
+    assert all("at most 8.00 s" in line for line in finding["evidence"])
+    assert [one["longest"] for one in results["services"] if one["outages"]] == [None]

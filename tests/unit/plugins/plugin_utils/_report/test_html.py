@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,18 @@ def test_every_outage_is_drawn(run: made.Synthetic) -> None:
     assert [chart_shapes(text, kind) for kind in ("down", "blip", "away")] == [4, 2, 10]
     assert text.count("s release old") == 14
     assert text.count("s release new") == 14
+
+
+def test_a_length_without_a_proof_is_a_bound(run: made.Synthetic) -> None:
+    """Where nothing proves that an outage lasted, no place of the page has the middle of its bounds."""
+    wide = replace(made.outage(made.UPGRADE + 445, 4.321, failures=2), lower=0.0, upper=8.642)
+    run.lose("neutron", wide)
+    text = page(run)
+
+    assert "4.32" not in text
+    assert "down at most 8.64 s" in text
+    assert "1\u00d7 \u2264 8.64 s" in text
+    assert "not proven" in text
 
 
 def test_what_the_observer_missed_is_no_outage_of_the_cloud(run: made.Synthetic) -> None:
