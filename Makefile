@@ -29,7 +29,7 @@ export LC_ALL := C.UTF-8
 # Ansible's modules are imported hundreds of times in a run; without bytecode each import compiles anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo clean test test-full static lint types units sanity scenarios docs lab-test bench artifact copy distclean
+.PHONY: help demo clean test test-full static lint types units sanity pylint scenarios docs lab-test bench artifact copy distclean
 
 help: ## this list
 	@echo 'Two commands for a newcomer (as root, on Debian or Ubuntu with Python 3.11 or newer):'
@@ -55,8 +55,8 @@ test-full: copy ## end to end against a lab with all services; not part of `make
 	cd $(COPY) && PYTHONPATH=$(TREE) pytest tests/lab_full
 
 # Each of them keeps one core busy.
-static: ## lint types sanity docs, two at a time
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going sanity lint docs types
+static: ## lint types sanity pylint docs, two at a time
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going pylint lint sanity docs types
 
 lint: copy ## ruff, yamllint, ansible-lint
 	cd $(COPY) && ruff check . && ruff format --check . && yamllint --strict . && ansible-lint
@@ -67,8 +67,11 @@ types: copy ## mypy
 units: copy ## unit tests with coverage
 	cd $(COPY) && PYTHONPATH=$(TREE) pytest --numprocesses 2 --dist worksteal --cov --cov-report=term:skip-covered
 
-sanity: copy ## ansible-test sanity
-	tools/sanity $(COPY)
+sanity: copy ## ansible-test sanity, but for its pylint
+	tools/sanity $(COPY) --skip-test pylint
+
+pylint: copy ## ansible-test sanity's pylint, which takes longer than all its other tests
+	tools/sanity $(COPY) --test pylint
 
 scenarios: copy ## molecule scenarios; they need no cloud
 	cd $(COPY) && molecule test --all
