@@ -240,9 +240,8 @@ def remembered(params: dict[str, Any], run: RunDirectory | None) -> dict[str, An
     return run.read_json(f"{EVIDENCE}/{MEMORY}") if run and params["phase"] == AFTER else {}
 
 
-def scope_of(params: dict[str, Any], run: RunDirectory | None) -> Scope:
+def scope_of(params: dict[str, Any], run: RunDirectory | None, user: Cloud | None, problem: CloudError | None) -> Scope:
     """Return what the examination of the services takes for granted."""
-    user, problem = user_of(user_access(params, run))
     # Agents go by the name that the host gives itself, which an inventory need not use.
     named = [str(one["hostname"]) for one in params["evidence"] if one.get("hostname")]
     return Scope(
@@ -299,10 +298,12 @@ def look(module: AnsibleModule) -> list[Outcome]:
     """Look at services and hosts; raises CloudError and RunError."""
     params = module.params
     run = RunDirectory(params["run_dir"]) if params["run_dir"] else None
-    cloud = connect(Access.from_params(params))
-    services = present(cloud, params["services"])
-    court, scope = court_of(params, run, services), scope_of(params, run)
     with ThreadPoolExecutor(max_workers=1) as beside:
+        # Keystone takes a quarter of a second to compare a password, on purpose.
+        user = beside.submit(user_of, user_access(params, run))
+        cloud = connect(Access.from_params(params))
+        services = present(cloud, params["services"])
+        court, scope = court_of(params, run, services), scope_of(params, run, *user.result())
         # The cycles take about as long as the agents' reports are waited for.
         cycles = beside.submit(
             cycles_of, {**params, "depth": QUICK} if module.check_mode else params, run, cloud, services, scope

@@ -43,6 +43,7 @@ def _options(path: Path) -> Iterator[str]:
 
 
 def _document(path: Path) -> dict[str, Any]:
-    import yaml  # lazy: `ansible-doc` must work without loading anything
+    # Lazy: `ansible-doc` must work without loading anything. Ansible's reader is libyaml's where that is installed.
+    from ansible.module_utils.common.yaml import yaml_load
 
-    return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    return yaml_load(path.read_text(encoding="utf-8")) or {}

@@ -32,7 +32,7 @@ from pathlib import Path
 TREE = next(path.parent for path in Path(__file__).absolute().parents if path.name == "ansible_collections")
 EMPTY = "- hosts: localhost\n  gather_facts: false\n  tasks: [{name: Do nothing, ansible.builtin.meta: noop}]\n"
 ADMIN: dict[str, list[str]] = {
-    "identity": ["token issue", "catalog list", "endpoint list"],
+    "identity": ["token issue", "catalog list", "endpoint list", "service list", "project list --my-projects"],
     "compute": ["server list --limit 5", "compute service list", "hypervisor list", "flavor list"],
     "network": ["network list", "network agent list"],
     "image": ["image list --limit 5"],
@@ -42,7 +42,7 @@ ADMIN: dict[str, list[str]] = {
     "orchestration": ["stack list --limit 5", "orchestration service list"],
 }
 USER: dict[str, list[str]] = {
-    "identity": ["token issue"],
+    "identity": ["token issue", "project list --my-projects"],
     "compute": ["server list --limit 1"],
     "network": ["network list"],
     "image": ["image list --limit 1"],

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud import (
@@ -32,6 +33,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 
 VALIDATOR = "system_health"
+MOST_AT_ONCE = 40  # looks; those at agents keep their place while they wait
 POLL = 2.0  # seconds between two looks at the agents
 ADMIN = "admin"  # the role that an ordinary user must not have
 
@@ -51,6 +53,15 @@ class Beat:
     def label(self) -> str:
         """How to name it."""
         return f"{self.type} on {self.host}"
+
+
+@dataclass(frozen=True)
+class Records:
+    """Where a service keeps the records of its agents: how to name them, the path, how to read an answer's body."""
+
+    name: str
+    path: str
+    beats_in: Callable[[Any], Sequence[Beat]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +141,10 @@ class Health:
             self.record(check, subject, Status.PASS, message)
 
 
+Look = Callable[[Health], None]
+"""Asks a service's API, and records what became of it."""
+
+
 def service_beat(service: Mapping[str, Any]) -> Beat:
     """Return what Nova or Cinder says of one service process; one that is forced down counts as switched off.
 
@@ -145,42 +160,62 @@ def service_beat(service: Mapping[str, Any]) -> Beat:
     )
 
 
+def service_beats(body: Mapping[str, Any]) -> list[Beat]:
+    """Return what Nova or Cinder says of its service processes."""
+    return [service_beat(service) for service in body["services"]]
+
+
 def bad_status(problem: CloudError) -> Status:
     """Return FAIL when the cloud is to blame, ERROR when the check itself broke."""
     return Status.FAIL if isinstance(problem, (BrokenError, UnreachableError)) else Status.ERROR
 
 
 def examine(cloud: Cloud, services: Sequence[Service], scope: Scope) -> list[Health]:
-    """Examine services side by side; return the examinations in the order of the services."""
+    """Examine services side by side, and of each its endpoints, its parts, and what an ordinary user gets.
 
-    def one(service: Service) -> Health:
+    Services often wait for others before they answer (a call to an engine takes oslo.messaging half a second), so all
+    that does not need an earlier answer is asked at once. Returns the examinations in the order of the services.
+    """
+
+    def one(service: Service, look: Look) -> Health:
         health = Health(service=service, cloud=cloud, scope=scope)
-        _examine(health)
+        look(health)
         return health
 
-    with ThreadPoolExecutor(max_workers=len(services) or 1) as pool:
-        return list(pool.map(one, services))
+    with ThreadPoolExecutor(max_workers=MOST_AT_ONCE) as pool:
+        looks = [[pool.submit(one, service, look) for look in _looks_at(service, cloud)] for service in services]
+        return [_joined([look.result() for look in mine]) for mine in looks]
 
 
-def _examine(health: Health) -> None:
-    published = health.cloud.published(health.service.types)
-    if not published:
-        health.record(
-            "in_catalogue", health.service.name, Status.FAIL, f"{health.service.name} is not in the catalogue."
-        )
-        return
-    for region, interface, url in published:
+def _looks_at(service: Service, cloud: Cloud) -> tuple[Look, ...]:
+    if not cloud.published(service.types):
+        return (_miss,)
+    return (_look_at_endpoints, *(partial(_look_at_part, look) for look in service.health), _look_as_user)
+
+
+def _miss(health: Health) -> None:
+    name = health.service.name
+    health.record("in_catalogue", name, Status.FAIL, f"{name} is not in the catalogue.")
+
+
+def _joined(looks: Sequence[Health]) -> Health:
+    """Return one examination for several of one service."""
+    first = looks[0]
+    outcomes = [outcome for look in looks for outcome in look.outcomes]
+    beats = [beat for look in looks for beat in look.beats]
+    return Health(service=first.service, cloud=first.cloud, scope=first.scope, outcomes=outcomes, beats=beats)
+
+
+def _look_at_endpoints(health: Health) -> None:
+    for region, interface, url in health.cloud.published(health.service.types):
         _look_at_endpoint(health, Endpoint(health.cloud, region, interface, url))
-    _look_at_parts(health)
-    _look_as_user(health)
 
 
-def _look_at_parts(health: Health) -> None:
+def _look_at_part(look: Look, health: Health) -> None:
     """Let the service's own file look; an answer that it does not understand must not take others' outcomes along."""
     name = health.service.name
     try:
-        if health.service.health:
-            health.service.health(health)
+        look(health)
     except Exception as problem:
         message = f"The look at the parts of {name} broke: {type(problem).__name__}: {problem}"
         health.record("parts", name, Status.ERROR, message)
@@ -296,26 +331,38 @@ def judge_user(user: Cloud | None, problem: CloudError | None) -> tuple[Status, 
     return Status.PASS, f"{user.user_name} is let in, with {roles} in project {user.project_name}."
 
 
-def watch_beats(health: Health, check: str, read: Callable[[], Sequence[Beat]]) -> None:
+def watch_beats(health: Health, check: str, records: Records) -> bool:
     """Wait until each agent has reported anew, for at most ``agent_wait`` seconds, and record what became of each.
+
+    Returns whether their records could be read.
 
     A report counts as new when its stamp differs from the first one read. So no two clocks are compared, and an agent
     that is dead inside is found although the API calls it alive for a while after its last report.
     """
     begin = clock.monotonic()
+    body = health.ask(check, records.name, records.path)
+    if body is None:
+        return False
+    found = records.beats_in(body)
+    api = health.service.api(health.cloud)
+
+    def read() -> Sequence[Beat]:
+        return records.beats_in(api.get(records.path))
+
     try:
-        found = read()
         first = {(beat.binary, beat.host): beat for beat in found}
         last = _wait_for_beats(first, read, begin + health.scope.agent_wait)
     except CloudError as problem:
-        health.record(check, "agents", bad_status(problem), f"The agents of {health.service.name}: {problem}")
-        return
+        message = f"{records.name} of {health.service.name}: {problem}"
+        health.record(check, records.name, bad_status(problem), message)
+        return False
     waited = clock.monotonic() - begin if health.scope.agent_wait > 0 else 0.0
     health.beats += last.values()
     for key in sorted({*first, *last}):
         _judge_beat(health, check, first.get(key), last.get(key), waited)
     _look_for_doubles(health, found)
     _look_for_expected(health, check, {*last})
+    return True
 
 
 def _wait_for_beats(

@@ -124,6 +124,7 @@ class Service:
     """All that the collection knows of one service; adding a service is one such file and its line in the registry.
 
     The first of the ``operations`` is what an observer asks with a token, and stands for all that users do.
+    ``health`` are the looks at its parts, which need nothing of each other.
     ``belongings`` are where an administrator finds what a project has: a path with the project's id, a key of the list.
     ``look`` says what a host holds of the samples, ``offline`` what that means; both work without any API.
     """
@@ -135,7 +136,7 @@ class Service:
     components: Components
     operations: tuple[Operation, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
-    health: Callable[[Health], None] | None = None
+    health: tuple[Callable[[Health], None], ...] = ()
     sample: type[Sample] | None = None
     belongings: tuple[tuple[str, str], ...] = ()
     look: Callable[[Look], dict[str, Any]] | None = None

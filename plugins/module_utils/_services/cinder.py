@@ -26,9 +26,9 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     unseen,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import (
-    Beat,
     Health,
-    service_beat,
+    Records,
+    service_beats,
     watch_beats,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item
@@ -71,16 +71,15 @@ ACKNOWLEDGED = "/acknowledged"  # the page with the last number that is on the v
 _READ = 16 * 1024 * 1024  # bytes of a volume that are read: its content, and about eight hours of numbers
 
 
-def health(health: Health) -> None:
-    """Cinder lists volumes, and its scheduler and the service of each backend are up and report."""
+def look_at_volumes(health: Health) -> None:
+    """Cinder lists volumes."""
     health.served("lists_volumes", "volume list", "/volumes", "Cinder lists volumes.", limit=5)
-    if health.ask("services", "volume services", "/os-services") is not None:
-        watch_beats(health, "service_reports", lambda: read_services(health))
 
 
-def read_services(health: Health) -> list[Beat]:
-    """Return Cinder's service processes; the host of a volume service names its backend (``storage1@ceph``)."""
-    return [service_beat(service) for service in health.service.api(health.cloud).get("/os-services")["services"]]
+def look_at_services(health: Health) -> None:
+    """Cinder's scheduler and the service of each backend are up and report."""
+    # The host of a volume service names its backend: storage1@ceph.
+    watch_beats(health, "service_reports", Records("volume services", "/os-services", service_beats))
 
 
 class CinderSample(Sample):
@@ -480,7 +479,7 @@ SERVICE = Service(
         status="cinder-status",
         migrate=("cinder-manage", "db", "online_data_migrations", "--max_count", str(BATCH)),
     ),
-    health=health,
+    health=(look_at_volumes, look_at_services),
     sample=CinderSample,
     belongings=(
         ("/volumes?all_tenants=1&project_id={}", "volumes"),

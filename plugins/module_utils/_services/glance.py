@@ -74,7 +74,7 @@ _FIELDS = [
 ]
 
 
-def health(health: Health) -> None:
+def look_at_images(health: Health) -> None:
     """Glance lists images."""
     body = health.ask("lists_images", "image list", "/images", limit=5)
     if body is not None:
@@ -326,7 +326,7 @@ SERVICE = Service(
         pending=("glance-manage", "db", "check"),
         steps={3: "glance-manage db expand", 4: "glance-manage db migrate", 5: "glance-manage db contract"},
     ),
-    health=health,
+    health=(look_at_images,),
     sample=GlanceSample,
     look=look,
     offline=offline,

@@ -21,7 +21,12 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     finding,
     unchanged,
 )
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import Beat, Health, watch_beats
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import (
+    Beat,
+    Health,
+    Records,
+    watch_beats,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._sample import (
     Checks,
@@ -90,17 +95,16 @@ PLACES: dict[str, tuple[Service, str]] = {
 }
 
 
-def health(health: Health) -> None:
-    """Heat lists stacks, and an engine on each host is up and reports."""
-    own = f"/{health.cloud.project_id}"
-    health.served("lists_stacks", "stack list", f"{own}/stacks", "Heat lists stacks.", limit=5)
-    if health.ask("services", "engines", f"{own}/services") is not None:
-        watch_beats(health, "service_reports", lambda: read_engines(health))
+def look_at_stacks(health: Health) -> None:
+    """Heat lists stacks."""
+    path = f"/{health.cloud.project_id}/stacks"
+    health.served("lists_stacks", "stack list", path, "Heat lists stacks.", limit=5)
 
 
-def read_engines(health: Health) -> list[Beat]:
-    """Return Heat's engines, one a host."""
-    return newest(health.service.api(health.cloud).get(f"/{health.cloud.project_id}/services")["services"])
+def look_at_engines(health: Health) -> None:
+    """An engine on each host is up and reports."""
+    path = f"/{health.cloud.project_id}/services"
+    watch_beats(health, "service_reports", Records("engines", path, lambda body: newest(body["services"])))
 
 
 def newest(engines: Iterable[Mapping[str, Any]]) -> list[Beat]:
@@ -441,6 +445,6 @@ SERVICE = Service(
         schemas=(Schema(name="heat", section="database", migrations="heat/db/migrations/versions"),),
         status="heat-status",
     ),
-    health=health,
+    health=(look_at_stacks, look_at_engines),
     sample=HeatSample,
 )

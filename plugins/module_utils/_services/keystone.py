@@ -62,7 +62,7 @@ _CREDENTIAL = "application_credential"
 _TOKEN = "token"  # noqa: S105 - a type in the journal, not a token
 
 
-def health(health: Health) -> None:
+def look_at_token(health: Health) -> None:
     """Keystone validates the token that it has just given out."""
     token = health.cloud.token
     headers = {"X-Subject-Token": token}
@@ -75,10 +75,9 @@ def health(health: Health) -> None:
     message = "Keystone authenticates and validates the token that it gave out."
     wrong = "Keystone validates the token, but for another user."
     health.record("token_validates", "token", Status.PASS if same else Status.FAIL, message if same else wrong)
-    _look_at_registered(health)
 
 
-def _look_at_registered(health: Health) -> None:
+def look_at_registered(health: Health) -> None:
     """See that each registered endpoint is in the catalogue: one whose URL cannot be filled in is left out silently."""
     services = health.ask("endpoints_in_catalogue", "registered services", "/services")
     endpoints = health.ask("endpoints_in_catalogue", "registered endpoints", "/endpoints") if services else None
@@ -496,7 +495,7 @@ SERVICE = Service(
         # It loads what makes tokens first, which ends it where there are no keys.
         early=(("token", "provider"), ("fernet_tokens", "key_repository"), ("fernet_receipts", "key_repository")),
     ),
-    health=health,
+    health=(look_at_token, look_at_registered),
     sample=KeystoneSample,
     look=look,
     offline=offline,

@@ -28,7 +28,12 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     skipped,
     unchanged,
 )
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import Beat, Health, watch_beats
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import (
+    Beat,
+    Health,
+    Records,
+    watch_beats,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._look import Look
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._offline import Offline
@@ -86,21 +91,16 @@ _OPEN: tuple[dict[str, Any], ...] = (
 )
 
 
-def health(health: Health) -> None:
-    """Neutron lists networks, and each agent is alive and reports."""
+def look_at_networks(health: Health) -> None:
+    """Neutron lists networks."""
     health.served("lists_networks", "network list", "/networks", "Neutron lists networks.", limit=5)
-    beats = health.ask("agents", "agents", "/agents")
-    if beats is None:
-        return
-    if not beats["agents"] and not health.scope.expected_agents:
-        health.record("agents", "agents", Status.SKIP, "Neutron has no agents.")
-        return
-    watch_beats(health, "agent_reports", lambda: read_agents(health))
 
 
-def read_agents(health: Health) -> list[Beat]:
-    """Return Neutron's agents."""
-    return [agent_beat(agent) for agent in health.service.api(health.cloud).get("/agents")["agents"]]
+def look_at_agents(health: Health) -> None:
+    """Each agent of Neutron is alive and reports."""
+    agents = Records("agents", "/agents", lambda body: [agent_beat(agent) for agent in body["agents"]])
+    if watch_beats(health, "agent_reports", agents) and not health.beats and not health.scope.expected_agents:
+        health.record("agent_reports", "agents", Status.SKIP, "Neutron has no agents.")
 
 
 def agent_beat(agent: Mapping[str, Any]) -> Beat:
@@ -628,7 +628,7 @@ SERVICE = Service(
         ),
         status="neutron-status",
     ),
-    health=health,
+    health=(look_at_networks, look_at_agents),
     sample=NeutronSample,
     look=look,
     offline=offline,

@@ -26,11 +26,9 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
     unseen,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import (
-    Beat as Report,
-)
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import (
     Health,
-    service_beat,
+    Records,
+    service_beats,
     watch_beats,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._journal import Item
@@ -143,18 +141,15 @@ _RULE_PATIENCE = 30  # seconds in which a new rule has to take effect
 _HTTP_PATIENCE = 30  # seconds in which a guest that answers pings has to answer HTTP, if it ever will
 
 
-def health(health: Health) -> None:
-    """Nova lists servers, each service process is up and reports, each hypervisor is up."""
+def look_at_servers(health: Health) -> None:
+    """Nova lists servers."""
     health.served("lists_servers", "server list", "/servers", "Nova lists servers.", limit=5)
-    if health.ask("services", "compute services", "/os-services") is None:
-        return
-    watch_beats(health, "service_reports", lambda: read_services(health))
-    _look_at_hypervisors(health)
 
 
-def read_services(health: Health) -> list[Report]:
-    """Return Nova's service processes."""
-    return [service_beat(service) for service in health.service.api(health.cloud).get("/os-services")["services"]]
+def look_at_services(health: Health) -> None:
+    """Each service process of Nova is up and reports, each hypervisor is up."""
+    if watch_beats(health, "service_reports", Records("compute services", "/os-services", service_beats)):
+        _look_at_hypervisors(health)
 
 
 def _look_at_hypervisors(health: Health) -> None:
@@ -771,7 +766,7 @@ SERVICE = Service(
         status="nova-status",
         migrate=("nova-manage", "db", "online_data_migrations", "--max-count", str(BATCH)),
     ),
-    health=health,
+    health=(look_at_servers, look_at_services),
     sample=NovaSample,
     look=look,
     offline=offline,

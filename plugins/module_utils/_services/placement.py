@@ -21,7 +21,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._
 )
 
 
-def health(health: Health) -> None:
+def look_at_providers(health: Health) -> None:
     """Placement answers an authorised request and knows at least one resource provider."""
     body = health.ask("providers", "resource providers", "/resource_providers")
     if body is None:
@@ -62,5 +62,5 @@ SERVICE = Service(
         status="placement-status",
         migrate=("placement-manage", "db", "online_data_migrations", "--max-count", str(BATCH)),
     ),
-    health=health,
+    health=(look_at_providers,),
 )

@@ -80,7 +80,7 @@ def account(cloud: Cloud) -> str:
     return "/" + cloud.endpoints(SERVICE.types)[cloud.interface].rstrip("/").rpartition("/")[2]
 
 
-def health(health: Health) -> None:
+def look_at_account(health: Health) -> None:
     """Swift reads the account of the project, for which it asks the account servers."""
     message = "Swift lists the containers of the project's account."
     health.served("reads_account", "account", account(health.cloud), message, format="json", limit=5)
@@ -539,7 +539,7 @@ SERVICE = Service(
             "swift-ring-composer",
         ),
     ),
-    health=health,
+    health=(look_at_account,),
     sample=SwiftSample,
     look=look,
     offline=offline,

@@ -15,6 +15,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._services i
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._health import (
     Beat,
     Health,
+    Records,
     Scope,
     examine,
     is_offered,
@@ -62,13 +63,13 @@ def verdict(
     shown = iter(readings)
     last: list[Sequence[Beat]] = []
 
-    def read() -> Sequence[Beat]:
+    def read(_body: Any) -> Sequence[Beat]:
         last.append(next(shown, last[-1] if last else []))
         return last[-1]
 
     scope = Scope(agent_wait=wait, expected_agents=expected, hosts=frozenset(hosts), running=running)
     health = Health(service=NEUTRON, cloud=cloud, scope=scope)
-    watch_beats(health, "agent_reports", read)
+    watch_beats(health, "agent_reports", Records("agents", "/networks", read))
     return [(outcome.status, outcome.message) for outcome in health.outcomes]
 
 
@@ -156,7 +157,7 @@ def test_what_needs_an_administrator_is_skipped(small: SmallCloud, cloud: Cloud)
     small.statuses["GET /v2.0/agents"] = 403
     outcomes = outcomes_of(cloud, ["neutron"])
 
-    assert [one.status for one in outcomes if one.check == "agents"] == [Status.SKIP]
+    assert [one.status for one in outcomes if one.check == "agent_reports"] == [Status.SKIP]
 
 
 def test_a_dead_agent_of_a_host_that_is_gone_is_told_as_such(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +265,7 @@ def test_an_answer_that_is_not_understood_breaks_nothing_else(small: SmallCloud,
     def broken(_health: Health) -> None:
         raise KeyError("state")
 
-    (found,) = examine(cloud, [replace(NEUTRON, health=broken)], Scope())
+    (found,) = examine(cloud, [replace(NEUTRON, health=(broken,))], Scope())
     (error,) = [one for one in found.outcomes if one.status is Status.ERROR]
 
     assert "KeyError: 'state'" in error.message
