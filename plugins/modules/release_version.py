@@ -191,7 +191,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud impo
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import finish
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._control import note_failure
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import ProbeError
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._apis import ask, judge_apis, summary_of
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._apis import OPTIONS, look, summary_of
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._databases import databases
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._installed import container_of, packages
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._judgement import (
@@ -208,12 +208,8 @@ ARGUMENT_SPEC: dict[str, Any] = {
     **argument_spec(),
     "cloud": {"type": "str", "required": False},
     "look_at": {"type": "str", "choices": ["host", "apis"], "default": "host"},
-    "instances": {"type": "list", "elements": "dict", "default": []},
-    "processes": {"type": "list", "elements": "dict", "default": []},
+    **OPTIONS,
     "databases": {"type": "bool", "default": True},
-    "samples": {"type": "int", "default": 4},
-    "release": {"type": "list", "elements": "str", "default": []},
-    "builds": {"type": "dict", "default": {}},
     "services": {"type": "list", "elements": "str"},
     "host": {"type": "str"},
     "directory": {"type": "path"},
@@ -250,8 +246,7 @@ def as_outsider(module: AnsibleModule, target: Target) -> None:
     """Judge what the APIs of a cloud offer, beside the processes that were found elsewhere."""
     params = module.params
     cloud = connect(Access.from_params(params))
-    offers = ask(cloud, present(cloud, params["services"]), params["instances"], max(1, params["samples"]))
-    outcomes = judge_apis(offers, target, params["processes"], params["phase"])
+    outcomes = look(cloud, present(cloud, params["services"]), params, params["phase"])
     finish(module, outcomes, services=summary_of(outcomes, params["processes"], target))
 
 

@@ -38,6 +38,41 @@ options:
     type: str
     choices: [quick, normal, deep]
     default: normal
+  releases:
+    description:
+      - Ask the APIs for their releases as well, as M(openstack.upgrade_test.release_version) does with C(look_at=apis),
+        with the same login and at the same time. By default they are not asked.
+    type: dict
+    suboptions:
+      release:
+        description:
+          - The release to expect, by number (V(2026.1)) or codename. During an upgrade name both.
+          - V(any), or nothing, means whatever it is.
+        type: list
+        elements: str
+        default: []
+      builds:
+        description:
+          - The version or the commit that has to run, by the name of the service, where it is a build from a branch.
+        type: dict
+        default: {}
+      instances:
+        description:
+          - The API instances behind the load balancer, to ask directly. Each has C(service), C(host) and C(url).
+        type: list
+        elements: dict
+        default: []
+      processes:
+        description:
+          - The processes that were found on all hosts, which the APIs have to fit.
+        type: list
+        elements: dict
+        default: []
+      samples:
+        description:
+          - How often each endpoint is asked.
+        type: int
+        default: 4
   server_image:
     description:
       - Name or id of the image to start servers from; may be left out when there is only one.
@@ -131,6 +166,13 @@ EXAMPLES = r"""
   openstack.upgrade_test.system_health:
     cloud: mycloud
 
+- name: Quickly, and that the APIs fit the release
+  openstack.upgrade_test.system_health:
+    cloud: mycloud
+    depth: quick
+    releases:
+      release: 2026.1
+
 - name: Look at it and go on, whatever there is
   openstack.upgrade_test.system_health:
     cloud: mycloud
@@ -177,6 +219,8 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._health._ve
     running_on,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome, finish
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._apis import OPTIONS as RELEASES
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._apis import look as look_at_releases
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import (
     CLOUDS,
     EVENTS,
@@ -199,6 +243,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     **argument_spec(),
     "services": {"type": "list", "elements": "str"},
     "depth": {"type": "str", "choices": [QUICK, NORMAL, DEEP], "default": NORMAL},
+    "releases": {"type": "dict", "options": RELEASES},
     "server_image": {"type": "str"},
     "server_flavor": {"type": "str"},
     "availability_zone": {"type": "str"},
@@ -294,16 +339,27 @@ def cycles_of(
         return list(cycle(shop, services))
 
 
+def releases_of(params: dict[str, Any], cloud: Cloud, services: list[Service]) -> list[Outcome]:
+    """Return what the APIs tell of their releases; none when they are not to be asked."""
+    if params["releases"] is None:
+        return []
+    try:
+        return look_at_releases(cloud, services, params["releases"], params["phase"])
+    except ValueError as error:
+        raise CloudError(f"releases: {error}") from None
+
+
 def look(module: AnsibleModule) -> list[Outcome]:
     """Look at services and hosts; raises CloudError and RunError."""
     params = module.params
     run = RunDirectory(params["run_dir"]) if params["run_dir"] else None
-    with ThreadPoolExecutor(max_workers=1) as beside:
+    with ThreadPoolExecutor(max_workers=2) as beside:
         # Keystone takes a quarter of a second to compare a password, on purpose.
         user = beside.submit(user_of, user_access(params, run))
         cloud = connect(Access.from_params(params))
         services = present(cloud, params["services"])
         court, scope = court_of(params, run, services), scope_of(params, run, *user.result())
+        offered = beside.submit(releases_of, params, cloud, services)
         # The cycles take about as long as the agents' reports are waited for.
         cycles = beside.submit(
             cycles_of, {**params, "depth": QUICK} if module.check_mode else params, run, cloud, services, scope
@@ -315,7 +371,7 @@ def look(module: AnsibleModule) -> list[Outcome]:
     told = [one for health in examined for one in health.outcomes]
     # Without the rights to see the records, nothing can be said of them.
     known = [one for health in examined if health.beats for one in court.registered(health.service.name, health.beats)]
-    return [*told, *trusted, *cycles.result(), *court.judge(), *known]
+    return [*offered.result(), *told, *trusted, *cycles.result(), *court.judge(), *known]
 
 
 def main() -> None:

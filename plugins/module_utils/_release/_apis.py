@@ -24,11 +24,20 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._release._v
     Target,
     Verdict,
     either,
+    target_of,
     weigh,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._releases import possible, possible_api
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._service import Service, current_version
 
+OPTIONS: dict[str, Any] = {
+    "release": {"type": "list", "elements": "str", "default": []},
+    "builds": {"type": "dict", "default": {}},
+    "instances": {"type": "list", "elements": "dict", "default": []},
+    "processes": {"type": "list", "elements": "dict", "default": []},
+    "samples": {"type": "int", "default": 4},
+}
+"""How to look at the APIs, as a module's options."""
 SILENT = ("heat", "neutron")  # whose version documents have been the same for all releases
 
 
@@ -50,6 +59,13 @@ class Offer:
     def label(self) -> str:
         """How to name it in a sentence."""
         return f"The {self.via} of {self.service}"
+
+
+def look(cloud: Cloud, services: Sequence[Service], options: Mapping[str, Any], phase: str) -> list[Outcome]:
+    """Return what the APIs tell; raises ValueError for a release that is not known."""
+    target = target_of(options["release"], options["builds"])
+    offers = ask(cloud, services, options["instances"], max(1, options["samples"]))
+    return judge_apis(offers, target, options["processes"], phase)
 
 
 def ask(cloud: Cloud, services: Sequence[Service], instances: Sequence[Mapping[str, Any]], times: int) -> list[Offer]:

@@ -261,6 +261,22 @@ def test_releases_without_any_host(small: SmallCloud, tmp_path: Path, capsys: py
     assert result["services"]["nova"]["verdict"] in ("consistent", "unknown")
 
 
+def test_releases_beside_the_health(small: SmallCloud, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """With one login the APIs tell their releases too; a release that nobody knows is a mistake of the operator."""
+    small.collections["versions"] = {"v2.1": {"id": "v2.1", "status": "CURRENT", "version": "2.96"}}
+    small.types = {"identity": "/v3", "compute": "/versions/v2.1"}
+    access = {"cloud": "small", "clouds_yaml": clouds_yaml(tmp_path, f"{small.url}/v3"), "services": ["nova"]}
+    options = {**access, "depth": "quick", "collect": True}
+    plain = run(capsys, "system_health", **options)
+    result = run(capsys, "system_health", releases={"release": ["2026.1"]}, **options)
+    added = [one for one in result["outcomes"] if one["validator"] == "release_version"]
+    wrong = run(capsys, "system_health", releases={"release": ["folsom"]}, **options)
+
+    assert {one["validator"] for one in plain["outcomes"]} == {"system_health"}
+    assert {(one["check"], one["status"]) for one in added} == {("release", "unknown"), ("release_api", "fail")}
+    assert wrong["msg"].startswith("releases: 'folsom' is no release that is known here")
+
+
 def test_apis_need_a_cloud_and_hosts_need_none(capsys: pytest.CaptureFixture[str]) -> None:
     """A cloud that is named for all modules at once does not turn a look at a host into another one."""
     asked = run(capsys, "release_version", look_at="apis")
