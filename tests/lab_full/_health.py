@@ -72,11 +72,11 @@ for entry in pathlib.Path("/proc").glob("[0-9]*"):
         continue
     if any(word.endswith("/nova-compute") for word in words):
         os.kill(int(entry.name), signal.SIGKILL)
-        subprocess.Popen(
+        planted = subprocess.Popen(
             words, env=environment, user=int(owner), start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )
-        print(entry.name)
+        print(planted.pid)
         break
 else:
     raise SystemExit("there is no nova-compute")
@@ -147,10 +147,13 @@ def planted(lab: FullLab, plant: str, undo: str) -> Iterator[None]:
 @contextmanager
 def compute_that_never_gets_ready(lab: FullLab) -> Iterator[None]:
     """A nova-compute that runs and does not reach the message queue, so it waits for its conductor for ever."""
+    pid = ""
     try:
-        lab.ssh("compute2", RESTART_CUT_OFF, f"{lab.root}/hosts/compute2/etc/nova/nova.conf")
+        pid = lab.ssh("compute2", RESTART_CUT_OFF, f"{lab.root}/hosts/compute2/etc/nova/nova.conf").strip()
         yield
     finally:
+        if pid:  # the lab knows of none that it has not started
+            lab.sh("compute2", f"kill -KILL {pid}")
         assert lab.deploy(upgrade_test_lab_release=NEW).rc == 0
 
 

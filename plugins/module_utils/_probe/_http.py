@@ -232,6 +232,8 @@ def _is_reusable(version: int, value: bytes | None) -> bool:
     """True when the peer will take another request over the connection."""
     if value is None:
         return version >= 1
+    if value == b"close":  # as nearly everybody writes it
+        return False
     options = {option.strip() for option in value.lower().split(b",")}
     return b"close" not in options and (version >= 1 or b"keep-alive" in options)
 
@@ -246,7 +248,9 @@ def _parse_coding(value: bytes | None) -> bool:
 def _parse_length(value: bytes | None) -> int | None:
     if value is None:
         return None
-    first, *others = {value} if value.isdigit() else {part.strip() for part in value.split(b",")}
+    if value.isdigit() and len(value) <= 15:
+        return int(value)
+    first, *others = {part.strip() for part in value.split(b",")}
     if others or not first.isdigit() or len(first) > 15:
         raise HttpError("the content length is malformed")
     return int(first)
