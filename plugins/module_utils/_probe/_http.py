@@ -232,8 +232,6 @@ def _is_reusable(version: int, value: bytes | None) -> bool:
     """True when the peer will take another request over the connection."""
     if value is None:
         return version >= 1
-    if value == b"close":  # as nearly everybody writes it
-        return False
     options = {option.strip() for option in value.lower().split(b",")}
     return b"close" not in options and (version >= 1 or b"keep-alive" in options)
 

@@ -12,7 +12,7 @@ import time as clock
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -200,10 +200,8 @@ def _miss(health: Health) -> None:
 
 def _joined(looks: Sequence[Health]) -> Health:
     """Return one examination for several of one service."""
-    first = looks[0]
     outcomes = [outcome for look in looks for outcome in look.outcomes]
-    beats = [beat for look in looks for beat in look.beats]
-    return Health(service=first.service, cloud=first.cloud, scope=first.scope, outcomes=outcomes, beats=beats)
+    return replace(looks[0], outcomes=outcomes, beats=[beat for look in looks for beat in look.beats])
 
 
 def _look_at_endpoints(health: Health) -> None:
