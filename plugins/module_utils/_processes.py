@@ -32,6 +32,8 @@ _ARGUMENTS, _VARIABLES = ("--pyargv",), ("--env", "-e")
 _INI_ARGUMENTS = re.compile(r"^\s*pyargv\s*[=:]\s*(.*\S)", re.M)
 _INI_VARIABLES = re.compile(r"^\s*env\s*[=:]\s*(.*\S)", re.M)
 _INI_VENVS = re.compile(r"^\s*(?:venv|virtualenv|home|pyhome)\s*[=:]\s*(\S+)", re.M)
+_ASKED = frozenset({"--help", "--version", "--test-config"})
+"""A program that is given one of these tells something and ends, as Swift's servers do of their configuration."""
 _WSGI_TITLE = re.compile(r"^\(wsgi:([^)\s]+)")
 _RETITLED = re.compile(r"^[\w.\-]+:? (?:.* )?(?:\((/.+)\)|\[(/.+)\])\s*$")
 
@@ -129,9 +131,12 @@ def processes(proc: Path = PROC) -> Iterator[Process]:
 def names_of(process: Process, proc: Path = PROC) -> list[str]:
     """Return what may name the program: script, WSGI modules, stem of the uwsgi file, mod_wsgi group; empty for others.
 
-    Only interpreters and WSGI servers count: a shell or an editor that names a service runs none of its code.
+    Only interpreters and WSGI servers count: a shell or an editor that names a service runs none of its code. Nor does
+    a program count that is only asked about itself: it serves nobody.
     """
     command = process.command
+    if not _ASKED.isdisjoint(command[1:]):
+        return []
     title = _WSGI_TITLE.match(command[0])
     if title:
         return [f"wsgi:{title[1]}"]

@@ -28,6 +28,19 @@ def test_a_retitled_process_keeps_its_name(tmp_path: Path, title: str) -> None:
     assert names_of(process, tmp_path) == ["nova-scheduler"]
 
 
+@pytest.mark.parametrize("question", ["--test-config", "--version", "--help"])
+def test_a_program_that_is_asked_is_no_service(question: str) -> None:
+    """What looks at the configuration of the new release before the upgrade is not an instance of that release."""
+    script, file = "/opt/swift/bin/swift-account-server", "/etc/swift/account-server.conf"
+
+    def names(*words: str) -> list[str]:
+        command = ("/opt/swift/bin/python", script, *words)
+        return names_of(Process(pid=7, parent=1, ticks=1, started=0.0, name="python", command=command))
+
+    assert names(file, "--verbose") == ["swift-account-server"]
+    assert names(file, question) == []
+
+
 def test_a_process_began_when_it_was_started() -> None:
     """The kernel counts from the start of the machine; the time that this makes is that of the clock."""
     before = time.time()
