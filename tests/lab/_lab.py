@@ -22,6 +22,7 @@ from ansible_collections.openstack.upgrade_test.tests.lab._admin import Admin
 
 OLD, NEW = "2025.1", "2026.1"
 SERVICES = ("glance", "keystone", "neutron", "nova", "placement")
+ALL_SERVICES = (*SERVICES, "cinder", "heat", "swift")
 TREE = next(path.parent for path in Path(__file__).absolute().parents if path.name == "ansible_collections")
 BIN = Path(sys.executable).parent
 _DECODER = json.JSONDecoder()
@@ -82,6 +83,11 @@ class Lab:
         """The release that the lab is at, or an empty text."""
         file = self.root / "release"
         return file.read_text(encoding="utf-8").strip() if file.exists() else ""
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """What the profile deploys."""
+        return ALL_SERVICES if self.profile == "full" else SERVICES
 
     @property
     def runs(self) -> Path:

@@ -47,8 +47,9 @@ def lab(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def _somebodys(root: Path, place: Path) -> Lab:
     inventory = yaml.safe_load((root / "inventory.yml").read_text(encoding="utf-8"))
-    network = inventory["all"]["vars"].get("upgrade_test_lab_network", "172.24.4.0/24")
-    return Lab(root=root, network=network, owned=False, workplace=place)
+    told = inventory["all"]["vars"]
+    network, profile = told["upgrade_test_lab_network"], told["upgrade_test_lab_profile"]
+    return Lab(root=root, network=network, owned=False, workplace=place, profile=profile)
 
 
 def _own(place: Path) -> Lab:

@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.tests.lab._admin import quiet
-from ansible_collections.openstack.upgrade_test.tests.lab._lab import SERVICES as CORE_SERVICES
 from ansible_collections.openstack.upgrade_test.tests.lab._lab import Lab, Played, wait_for
 
 NEXT = "2026.2"
-SERVICES = (*CORE_SERVICES, "cinder", "heat", "swift")
 CONTROL, STORAGE = ("control1", "control2"), ("storage1", "storage2", "storage3")
 HOSTS = {"localhost", "infra", *CONTROL, "compute1", "compute2", *STORAGE}
 KINDS = ("ceph", "nfs")

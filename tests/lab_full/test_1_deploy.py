@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.openstack.upgrade_test.tests.lab._lab import NEW, OLD
+from ansible_collections.openstack.upgrade_test.tests.lab._lab import ALL_SERVICES, NEW, OLD
 from ansible_collections.openstack.upgrade_test.tests.lab._machine import Machine, daemons
-from ansible_collections.openstack.upgrade_test.tests.lab_full._full import HOSTS, NEXT, SERVICES, FullLab
+from ansible_collections.openstack.upgrade_test.tests.lab_full._full import HOSTS, NEXT, FullLab
 
 
 def test_deploy(lab: FullLab, before: Machine) -> None:
@@ -46,6 +46,6 @@ def test_discover_finds_every_service(lab: FullLab) -> None:
     played = lab.play("discover")
 
     assert played.rc == 0
-    for service in SERVICES:
+    for service in ALL_SERVICES:
         for place in ("public", "control1", "control2"):
             assert f"{service} {place}: http" in played.text, (service, place)
