@@ -25,6 +25,7 @@ LOG = "evidence/driver.log"
 STATE = "evidence/driver.json"
 CHECKS = {"stop": "services_stopped", "upgrade": "upgrade_completed", "start": "services_started"}
 TAIL_BYTES = 64 * 1024
+START = 10.0  # seconds that the background task which begins a command may take to do so
 # Ansible sets it for this module alone; a deployment tool that is made of Ansible would follow it on all its hosts.
 OURS = "ANSIBLE_ASYNC_DIR"
 
@@ -44,6 +45,8 @@ def run_module(module: Any) -> None:
         _finished(module, command)
     elif params["state"] == "stopped":
         _stopped(module, command)
+    elif params["state"] == "awaited" and not module.check_mode:
+        command.wait(params["timeout"])
     module.exit_json(changed=False, driver=command.describe())
 
 
@@ -149,6 +152,12 @@ class Command:
             file.seek(max(0, self.log.stat().st_size - TAIL_BYTES))
             text = file.read().decode("utf-8", "replace")
         return self.run_directory.redactor.text(text).splitlines()[-count:]
+
+    def wait(self, timeout: float) -> None:
+        """Wait until it has ended; one that was only just asked for gets the time to begin."""
+        deadline = clock.monotonic() + timeout
+        becomes_true(lambda: self.describe()["state"] != "absent", min(START, timeout))
+        becomes_true(lambda: self.describe()["state"] != "running", deadline - clock.monotonic())
 
     def stop(self, timeout: float) -> None:
         """End the command and all that descends from it; what ignores SIGTERM for ``timeout`` seconds is killed."""

@@ -21,9 +21,10 @@ options:
     description:
       - V(finished) runs the command and waits for its end.
       - V(status) says whether a command that was started for this run is still alive.
+      - V(awaited) waits until it has ended, at most O(timeout) seconds.
       - V(stopped) ends it, and what it has started, with SIGTERM and later with SIGKILL.
     type: str
-    choices: [finished, status, stopped]
+    choices: [finished, status, awaited, stopped]
     default: finished
   run_dir:
     description: Directory of the run. The output goes to C(evidence/driver.log) in there.
@@ -62,7 +63,7 @@ options:
     type: int
     default: 50
   timeout:
-    description: Seconds to wait for the end after SIGTERM, with O(state=stopped).
+    description: Seconds to wait for the end, with O(state=awaited), or with O(state=stopped) after SIGTERM.
     type: float
     default: 20
   collect:
@@ -131,7 +132,7 @@ def main() -> None:
     """Run, look at or end the deployment tool's command."""
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "choices": ["finished", "status", "stopped"], "default": "finished"},
+            "state": {"type": "str", "choices": ["finished", "status", "awaited", "stopped"], "default": "finished"},
             "run_dir": {"type": "path", "required": True},
             "name": {"type": "str", "default": "command"},
             "step": {"type": "str", "choices": ["stop", "upgrade", "start"], "default": "upgrade"},

@@ -45,6 +45,7 @@ class Given:
     data_plane_rate: float = 5
     release_interval: float = 2
     baseline: float = 20
+    look_interval: float = 60
     echo_port: int = 0
     boot_id_path: str = "/boot_id"
     persistent_resources: bool = True
@@ -273,7 +274,9 @@ def _choice(case: Case, option: str, wanted: str, listing: str, any_will_do: boo
 
 def _checked(case: Case) -> Iterator[tuple[str, str]]:
     given = case.given
-    yield "health", f"{', '.join(case.services)}, before and after"
+    meanwhile = given.look_interval > 0 and given.strategy == "rolling"
+    when = "before, in the middle and after" if meanwhile else "before and after"
+    yield "health", f"{', '.join(case.services)}, {when}"
     if given.fingerprint:
         yield "whole cloud", "its state is compared with that before"
     yield "hosts", ", ".join(given.hosts) or "unknown: no host access"
@@ -374,8 +377,10 @@ def _need_baseline(case: Case) -> str:
     return f"upgrade_test_baseline of {seconds:g} s or more, at {case.given.performance_rate:g} requests a second"
 
 
-def _need_validators_meanwhile(_case: Case) -> str:
-    return "health and use checked by somebody while both releases run"
+def _need_looks(case: Case) -> str:
+    if case.given.look_interval > 0:
+        return ""
+    return "upgrade_test_look_interval above 0, as health and use are to be checked while both releases run"
 
 
 def _need_load(_case: Case) -> str:
@@ -397,7 +402,7 @@ NEEDS: Mapping[str, tuple[Need, ...]] = MappingProxyType(
         "C2": (_need_server, _need_guest_watched),
         "C3": (_need_server, _need_guest_watched),
         "R2": _MIXED,
-        "R3": (*_MIXED, _need_validators_meanwhile),
+        "R3": (*_MIXED, _need_looks, _need_resources),
         "Z2": (_need_api, _need_fast, _need_rolling),
         "Z3": (_need_api, _need_rolling),
         "Z6": (*_MIXED, _need_api),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,24 @@ def releases_at(run_dir: Path, service: str, moment: float) -> set[str]:
         if earlier:
             found |= {one["release"] for one in earlier[-1]["processes"] if one["service"] == service}
     return found
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_it_was_looked_at_in_the_middle(run_dir: Path, service: str) -> None:
+    """While the upgrade went on, health and resources were looked at again and again, and were as they should be."""
+    wanted = {"phase": "upgrade", "service": service, "status": "pass"}
+    told = Counter(one["validator"] for one in records(run_dir / "outcomes.jsonl") if wanted.items() <= one.items())
+
+    assert told["system_health"] > 3
+    assert told["persistent_resource"] > 3 or service == "placement"  # where a user has nothing of his own
+
+
+def test_services_of_both_releases_worked_together(results: dict[str, Any]) -> None:
+    """Nova takes so long that looks fall into the time with both of its releases; none of them speaks against any."""
+    told = {one["service"]: one for one in results["requirements"] if one["id"] == "R3"}
+
+    assert told["nova"]["result"] == "PASS", told["nova"]
+    assert {one["result"] for one in told.values()} <= {"PASS", "NOT PROVEN"}, told
 
 
 def test_rolling_is_not_contradicted(results: dict[str, Any]) -> None:

@@ -137,6 +137,27 @@ def test_a_second_command_is_refused(command: Command) -> None:
         thread.join(20)
 
 
+def test_the_end_is_awaited(command: Command) -> None:
+    """Whoever waits is there at the end, also when he began to wait before the command had begun."""
+    timer = threading.Timer(0.5, command.run, args=([sys.executable, "-c", "input()"], "lab", None, {}))
+    timer.start()
+    command.wait(20)
+
+    assert command.describe()["state"] == "ended"
+    timer.join(20)
+
+
+def test_who_waits_in_vain_goes_on(command: Command) -> None:
+    """A command that takes longer still runs then."""
+    thread = start_in_background(command, "import time; time.sleep(600)")
+    command.wait(1)
+    try:
+        assert command.describe()["state"] == "running"
+    finally:
+        command.stop(timeout=10)
+        thread.join(20)
+
+
 def test_a_reused_process_id_is_not_ours(command: Command, run: RunDirectory) -> None:
     """A process that only has the id of the command is not taken for it."""
     command.log.parent.mkdir()

@@ -561,6 +561,20 @@ def test_no_overlap_is_not_proven(run: made.Synthetic) -> None:
     assert results_of(judged(run), "keystone")["Z6"] == "NOT PROVEN"
 
 
+@pytest.mark.parametrize(
+    ("use", "result"), [("pass", "PASS"), ("skip", "PASS"), ("", "NOT PROVEN"), ("unknown", "NOT PROVEN")]
+)
+def test_both_releases_are_used_together(run: made.Synthetic, use: str, result: str) -> None:
+    """Health and use, seen while both releases run, prove that they work together; use only where there is any."""
+    told = {"service": "keystone", "subject": "it", "message": "It was seen.", "time": made.UPGRADE + 80}
+    run.run.append_outcome(Outcome(validator="system_health", check="serves", status="pass", phase="upgrade", **told))
+    if use:
+        named = {"validator": "persistent_resource", "check": "resource_kept", "phase": "upgrade"}
+        run.run.append_outcome(Outcome(**named, status=use, **told))
+
+    assert results_of(judged(run), "keystone")["R3"] == result
+
+
 def test_data_plane_is_the_servers_own_matter(run: made.Synthetic) -> None:
     """A server that cannot be reached contradicts the accessible upgrade, and no claim about the API."""
     lane = run.samples["data_plane"][0]
