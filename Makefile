@@ -51,7 +51,7 @@ clean: $(VENV)/.ready ## remove the lab of `make demo`; its runs are kept
 test: $(VENV)/.ready-test ## static units scenarios lab-test, and how long each took
 	@exec tools/steps static units scenarios lab-test
 
-test-full: copy ## end to end against a lab with all services; not part of `make test` (root, three quarters of an hour)
+test-full: copy ## end to end against a lab with all services; not part of `make test` (root, an hour and a quarter)
 	cd $(COPY) && PYTHONPATH=$(TREE) pytest tests/lab_full
 
 # Each of them keeps one core busy.
