@@ -87,7 +87,7 @@ def clients(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The board of the example, which knows nothing of OpenStack."""
     folder = tmp_path_factory.mktemp("board")
-    process = subprocess.Popen([sys.executable, str(BOARD), str(folder)])
+    process = subprocess.Popen([sys.executable, str(BOARD), str(folder), "3600"])
     wait_for((folder / "port").exists, "the start of the board", 20)
     yield {"bulletin_url": f"http://127.0.0.1:{(folder / 'port').read_text()}", "bulletin_store": f"{folder}/store"}
     (folder / "quit").touch()

@@ -1,7 +1,10 @@
 # Copyright: the openstack.upgrade_test contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A board of notices on loopback: board.py <folder>. Notices are files in <folder>/store; it ends on <folder>/quit."""
+"""A board of notices on loopback: board.py <folder> [<seconds>]. Notices are files in <folder>/store.
+
+It ends on <folder>/quit, or after that time, 300 seconds when nobody says.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(sys.argv[1])
+SECONDS = float(sys.argv[2]) if len(sys.argv) > 2 else 300.0
 STORE = FOLDER / "store"
 
 
@@ -64,7 +68,7 @@ def main() -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     (FOLDER / "port.new").write_text(str(server.server_address[1]))
     (FOLDER / "port.new").rename(FOLDER / "port")
-    deadline = time.monotonic() + 300
+    deadline = time.monotonic() + SECONDS
     while not (FOLDER / "quit").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     (FOLDER / "port").unlink(missing_ok=True)
