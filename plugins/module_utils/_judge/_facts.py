@@ -9,7 +9,7 @@ Note that this module util is PRIVATE to the collection. It can have breaking ch
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._rel
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._performance import compare
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._reader import read_observations
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._seconds import read_seconds
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._seconds import LaneSecond, read_seconds
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import (
     EVENTS,
     LAST_PHASE,
@@ -46,6 +46,11 @@ RELEASES = "release_version"
 BEFORE, UPGRADE, AFTER = "before", "upgrade", "after"
 STOPPED = "stopped"  # the part of a cold upgrade in which no service runs
 COLD = "cold"
+WORK = frozenset(
+    f"openstack.upgrade_test.{name}"
+    for name in ("persistent_resource", "system_health", "cloud_fingerprint", "extension_phase", "grenade_plugin")
+)
+"""What the test itself has services do; how they answer others meanwhile is not the work of the upgrade."""
 SLOW = 1.0  # seconds: in how many seconds answers took longer is told
 
 
@@ -279,8 +284,20 @@ def _performance(folder: Path, facts: Facts) -> list[Measured]:
     found: list[Measured] = []
     for path in _folders(folder):
         with suppress(Exception):  # that its log cannot be read is told with its observations
-            found += measured_of(path.name, compare(read_seconds(path), windows, SLOW))
+            seconds = without(read_seconds(path), own_work(facts.events))
+            found += measured_of(path.name, compare(seconds, windows, SLOW))
     return found
+
+
+def own_work(events: Iterable[Mapping[str, Any]]) -> list[tuple[float, float]]:
+    """Return begin and end of each task in which the test itself kept the services busy."""
+    mine = (one for one in events if one.get("kind") == "task" and one.get("action") in WORK)
+    return [(_moment(one), float(one["end"])) for one in mine if isinstance(one.get("end"), (int, float))]
+
+
+def without(seconds: Iterable[LaneSecond], spans: Sequence[tuple[float, float]]) -> Iterator[LaneSecond]:
+    """Leave out the seconds of which any part lies in one of these spans."""
+    return (one for one in seconds if not any(begin < one.second + 1 and one.second < end for begin, end in spans))
 
 
 def _watcher(observer: str, path: Path, trouble: str = "") -> Watcher:

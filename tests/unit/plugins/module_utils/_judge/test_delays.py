@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._facts import load
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._facts import load, own_work, without
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._judge._performance import (
     Measured,
     measured_of,
@@ -200,6 +200,24 @@ def test_a_single_slow_answer_takes_the_proof_away(tmp_path: Path) -> None:
 
     assert result == "NOT PROVEN"
     assert "the slowest answer during took 900 ms" in sentence
+
+
+def test_what_the_test_itself_slows_down_is_left_out(tmp_path: Path) -> None:
+    """While it verifies resources in the middle of the upgrade, answers that take longer are its own doing."""
+    run = made.make(tmp_path / "runs").run
+    begin, end = made.UPGRADE + 100, made.UPGRADE + 300
+    for action in ("openstack.upgrade_test.persistent_resource", "ansible.builtin.command"):
+        moment = begin if "openstack" in action else made.UPGRADE
+        run.append_event("task", "Verify", time=moment, end=end, host="localhost", action=action, status="ok")
+    found = list(seconds(LIST, 50, 50))
+    busy = [one for one in found if begin - 1 < one.second < end]
+    for one in busy:
+        one.planned.add(900_000)
+    left = list(without(found, own_work(load(run).events)))
+
+    assert len(left) == len(found) - len(busy)
+    assert nova(judged(tmp_path / "with", measured(iter(found))), "I3")[0] != "PASS"
+    assert nova(judged(tmp_path / "without", measured(iter(left))), "I3")[0] == "PASS"
 
 
 def test_results_hold_what_a_report_shows(tmp_path: Path) -> None:
