@@ -13,11 +13,9 @@ Note that this module util is PRIVATE to the collection. It can have breaking ch
 from __future__ import annotations
 
 import configparser
-import fcntl
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +52,7 @@ class Memory:
         """Save these values beside what is there; whether that changed anything."""
         for key, value in values.items():
             self._see_that_it_comes_back(project, key, value)
-        with self._locked():
+        with self.run.alone(LOCK):
             projects = self._projects()
             known = projects.get(project, {})
             changed = any(key not in known or known[key] != value for key, value in values.items())
@@ -65,7 +63,7 @@ class Memory:
 
     def forget(self, project: str, keys: Sequence[str] = ()) -> bool:
         """Forget these keys of a project, or all of it; whether anything was there."""
-        with self._locked():
+        with self.run.alone(LOCK):
             projects = self._projects()
             known = projects.pop(project, {})
             left = {key: value for key, value in known.items() if keys and key not in keys}
@@ -91,15 +89,6 @@ class Memory:
 
     def _write(self, projects: Mapping[str, Any]) -> None:
         self.run.write_json(MEMORY, {"schema": SCHEMA, "projects": projects})
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        descriptor = os.open(self.run.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(descriptor)
 
 
 def read_ini(path: Path) -> dict[str, dict[str, str]]:

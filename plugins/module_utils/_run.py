@@ -9,18 +9,20 @@ Note that this module util is PRIVATE to the collection. It can have breaking ch
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
 import secrets as randomness
 import time as clock
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import Outcome
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._redact import Redactor, secrets_in_clouds_yaml
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._wait import becomes_true
 
 SCHEMA = 1
 EVENTS = "events.jsonl"
@@ -28,6 +30,8 @@ OUTCOMES = "outcomes.jsonl"
 RESOURCES = "resources.jsonl"
 EVIDENCE = "evidence"
 CLOUDS = "clouds.yaml"
+CLOUD_LOCK = ".cloud.lock"
+PATIENCE = 900
 OPEN, CLOSED, INTERRUPTED = "open", "closed", "interrupted"
 LAST_PHASE = "end"
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
@@ -255,6 +259,27 @@ class RunDirectory:
             folder.mkdir(mode=0o700, exist_ok=True)
         return path
 
+    @contextmanager
+    def alone(self, lock: str = CLOUD_LOCK, patience: float = PATIENCE) -> Iterator[None]:
+        """Keep other processes out meanwhile; those that are in are waited for, ``patience`` seconds, then RunError.
+
+        With the lock of the cloud nobody else makes or removes anything there for this run. A module goes on for a
+        while when its playbook was killed, and a clean-up that does not wait for it misses what it makes last.
+        """
+        descriptor = os.open(self.path / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not becomes_true(lambda: _locks(descriptor), patience, step=0.1):
+                holder = os.pread(descriptor, 32, 0).decode() or "unknown"
+                raise RunError(
+                    f"Process {holder} has worked on run {self.run_id} for {patience:g} s and is not done. "
+                    "See what it waits for, end it if need be, and try again."
+                )
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
     def _learn(self) -> None:
         """Know the secrets of clouds.yaml, which another process may have written since the last look."""
         path = self.path / CLOUDS
@@ -308,6 +333,15 @@ def _refuse_second(run: RunDirectory | None) -> None:
             f"Run {run.run_id} is open in {run.path.parent}. Close it first: "
             f"ansible-playbook openstack.upgrade_test.cleanup -e upgrade_test_run_id={run.run_id}"
         )
+
+
+def _locks(descriptor: int) -> bool:
+    """Try to get the lock on an open file; it ends with the descriptor."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _make_root(root: Path) -> None:

@@ -194,7 +194,8 @@ def run(module: AnsibleModule) -> None:
     stage = params["stage"]
     ordered = folders[::-1] if stage == DESTROY else folders
     name = params["name"] if len(folders) == 1 else ""
-    found = [plugins.phase(one, stage, params["side"] or "", params["phase"], name) for one in ordered]
+    with directory.alone():
+        found = [plugins.phase(one, stage, params["side"] or "", params["phase"], name) for one in ordered]
     outcomes = [one for one in found if one]
     finish(module, outcomes, changed=bool(outcomes))
 

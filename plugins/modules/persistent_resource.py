@@ -252,7 +252,8 @@ def with_api(module: AnsibleModule, journal: Journal) -> None:
     services = samples(cloud, params["services"])
     if module.check_mode and state != VERIFIED:
         module.exit_json(**foresee(shop, services, state))
-    resources = work(shop, services, state)
+    with journal.run.alone():
+        resources = work(shop, services, state)
     more = {"msg": f"Removed {len(shop.removed)} resources."} if not shop.outcomes else {}
     finish(module, shop.outcomes, changed=shop.changed, resources=resources, removed=shop.removed, **more)
 

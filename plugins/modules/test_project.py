@@ -85,6 +85,7 @@ removed:
   elements: str
 """
 
+from contextlib import nullcontext
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -117,7 +118,8 @@ def run(params: dict[str, Any], check: bool) -> dict[str, Any]:
         domain=params["domain"],
         role=params["role"],
     )
-    return project.make(check=check) if params["state"] == "present" else project.remove(check=check)
+    with directory.alone() if directory and not check else nullcontext():
+        return project.make(check=check) if params["state"] == "present" else project.remove(check=check)
 
 
 def main() -> None:

@@ -142,13 +142,17 @@ def family(pid: int) -> set[int]:
     return found
 
 
-def killed_after(seconds: float) -> Callable[[subprocess.Popen[bytes]], None]:
-    """Kill a playbook and all that it has started, some seconds after its beginning."""
+def killed_after(seconds: float, *, alone: bool = False) -> Callable[[subprocess.Popen[bytes]], None]:
+    """Kill a playbook, ``alone`` or with all that it has started, some seconds after its beginning.
+
+    Alone it leaves a module behind that goes on working.
+    """
 
     def kill(process: subprocess.Popen[bytes]) -> None:
         try:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
-            subprocess.run(["kill", "-KILL", *map(str, family(process.pid))], check=False, capture_output=True)
+            victims = {process.pid} if alone else family(process.pid)
+            subprocess.run(["kill", "-KILL", *map(str, victims)], check=False, capture_output=True)
 
     return kill

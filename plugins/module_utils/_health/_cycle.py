@@ -98,7 +98,8 @@ def nobody(services: Sequence[Service], phase: str) -> list[Outcome]:
 def workshop(user: Cloud, run: RunDirectory | None, options: Options, phase: str) -> Iterator[Workshop]:
     """Give the place to work in: that of the run, or one that is emptied and goes with its journal."""
     if run:
-        yield Workshop(cloud=user, journal=Journal(run), options=options, phase=phase, validator=VALIDATOR)
+        with run.alone():
+            yield Workshop(cloud=user, journal=Journal(run), options=options, phase=phase, validator=VALIDATOR)
         return
     with tempfile.TemporaryDirectory(prefix="upgrade-test-") as folder:
         journal = Journal(RunDirectory.create(folder))

@@ -10,6 +10,8 @@ import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -212,6 +214,47 @@ def test_killed_writer_leaves_whole_records(runs: Path) -> None:
 
     assert run.unreadable("events.jsonl") <= 1
     assert names == [str(number) for number in range(len(names))]
+
+
+HOLDER = """
+import sys, time
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory
+run = RunDirectory(sys.argv[1])
+with run.alone():
+    print("in", flush=True)
+    time.sleep(float(sys.argv[2]))
+    run.append_event("mark", "made last")
+"""
+
+
+@contextmanager
+def busy(run: RunDirectory, seconds: float) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that works on a run for some seconds, as a module does whose playbook was killed."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = [sys.executable, "-c", HOLDER, str(run.path), str(seconds)]
+    with subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"in\n"
+        yield holder
+        holder.kill()
+
+
+def test_who_works_on_a_run_is_waited_for(runs: Path) -> None:
+    """What another process makes last is there for the one that comes after it."""
+    run = RunDirectory.create(runs)
+    with busy(run, 0.5), run.alone():
+        assert [one["name"] for one in run.read("events.jsonl")] == ["made last"]
+
+
+def test_who_works_too_long_is_named(runs: Path) -> None:
+    """Patience ends with the process that has it; an end by SIGKILL frees the run."""
+    run = RunDirectory.create(runs)
+    with busy(run, 60) as holder:
+        with pytest.raises(RunError, match=rf"^Process {holder.pid} has worked on run {run.run_id} for 0.2 s"):
+            run.alone(patience=0.2).__enter__()
+        holder.kill()
+        with run.alone(patience=20):
+            pass
 
 
 def test_same_document_same_bytes(runs: Path) -> None:
