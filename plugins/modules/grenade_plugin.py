@@ -18,6 +18,8 @@ description:
   - The scripts log in as the administrator of C(clouds.yaml), because they make users and projects of their own. The
     credentials are given by the environment. The output is kept without them, in
     C(evidence/grenade-<project>-<phase>.log).
+  - After C(destroy), the default security group of the plugin's project is removed, which neutron keeps when a script
+    deletes the project with Keystone.
   - A phase that has made its resources is not run again, nor is C(destroy) when nothing was made, so all of them can be
     repeated.
 options:
@@ -126,6 +128,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud impo
     Access,
     CloudError,
     argument_spec,
+    connect,
     login_variables,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._extension import (
@@ -137,9 +140,15 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._grenade im
     Plugins,
     Settings,
     plugin_folders,
+    project_of,
 )
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._memory import Memory
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import finish
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory, RunError
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._project import (
+    delete_default_group,
+    is_gone,
+)
 
 ARGUMENT_SPEC: dict[str, Any] = {
     **argument_spec(),
@@ -183,6 +192,20 @@ def settings_of(params: dict[str, Any]) -> Settings:
     )
 
 
+def remove_default_groups(module: AnsibleModule, saved: Memory, names: list[str]) -> None:
+    """Remove the default security groups of the plugins' projects: who deletes a project with Keystone leaves them."""
+    projects = [str(saved.get(name, "project_id")) for name in names if saved.get(name, "project_id")]
+    if not projects:
+        return
+    try:
+        cloud = connect(Access.from_params(module.params))
+        for project in projects:
+            if is_gone(cloud, project):
+                delete_default_group(cloud, project)
+    except CloudError as problem:
+        module.warn(f"The default security groups of {', '.join(names)} may be left behind: {problem}")
+
+
 def run(module: AnsibleModule) -> None:
     """Run the phase, and return."""
     params = module.params
@@ -196,6 +219,8 @@ def run(module: AnsibleModule) -> None:
     name = params["name"] if len(folders) == 1 else ""
     with directory.alone():
         found = [plugins.phase(one, stage, params["side"] or "", params["phase"], name) for one in ordered]
+        if stage == DESTROY:
+            remove_default_groups(module, Memory(directory), [name or project_of(one) for one in ordered])
     outcomes = [one for one in found if one]
     finish(module, outcomes, changed=bool(outcomes))
 

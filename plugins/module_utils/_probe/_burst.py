@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._timing import SECOND
 
-FIRST_STEP = 1_000_000
+FIRST_STEP = 500_000
 """Nanoseconds between the first probes of a burst."""
+YOUNG = 10_000_000
+"""Nanoseconds of age up to which an event has that step."""
+STEP = 1_000_000
+"""Nanoseconds between the probes of a burst on an older event, at least."""
 SHARE_OF_AGE = 50
 """Later the step is the age of the event divided by this: 2 % of it."""
 QUIET = 250_000_000
@@ -82,7 +86,8 @@ class Burst:
     def step(self, now: int) -> int:
         """Nanoseconds until the next probe of the burst."""
         self._last = now
-        return max(FIRST_STEP, (now - self._began) // SHARE_OF_AGE)
+        age = now - self._began
+        return FIRST_STEP if age < YOUNG else max(STEP, age // SHARE_OF_AGE)
 
     def may_send(self, now: int, unanswered: int) -> bool:
         """True when a probe of the burst may be sent now.

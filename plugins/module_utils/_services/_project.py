@@ -25,6 +25,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._cloud impo
     Api,
     Cloud,
     CloudError,
+    MissingError,
     connect,
 )
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import BAD
@@ -131,7 +132,7 @@ class TestProject:
             self.api.delete(f"/users/{user['id']}")
             self._journal("deleted", "user", user)
         for project in projects:
-            self._delete_default_group(project["id"])
+            delete_default_group(self.cloud, project["id"])
             self.api.delete(f"/projects/{project['id']}")
             self._journal("deleted", "project", project)
         if file:
@@ -245,13 +246,23 @@ class TestProject:
         work(shop, [service for service in SERVICES if shop.cloud.endpoints(service.types)], ABSENT)
         return [outcome.subject for outcome in shop.outcomes if outcome.status in BAD]
 
-    def _delete_default_group(self, project: str) -> None:
-        """Delete the security group that neutron makes for a project as soon as anybody asks, and keeps for ever."""
-        if not self.cloud.endpoints(NEUTRON.types):
-            return
-        network = NEUTRON.api(self.cloud)
-        for group in network.get("/security-groups", project_id=project)["security_groups"]:
-            network.delete(f"/security-groups/{group['id']}")
+
+def delete_default_group(cloud: Cloud, project: str) -> None:
+    """Delete the security group that neutron makes for a project as soon as anybody asks, and keeps for ever."""
+    if not cloud.endpoints(NEUTRON.types):
+        return
+    network = NEUTRON.api(cloud)
+    for group in network.get("/security-groups", project_id=project)["security_groups"]:
+        network.delete(f"/security-groups/{group['id']}")
+
+
+def is_gone(cloud: Cloud, project: str) -> bool:
+    """Whether there is no project of this id any more."""
+    try:
+        KEYSTONE.api(cloud).get(f"/projects/{project}")
+    except MissingError:
+        return True
+    return False
 
 
 def clouds_entry(cloud: Cloud, user: str, project: str, password: str) -> dict[str, Any]:
