@@ -12,9 +12,6 @@ an order that changes from round to round; the figures are the medians of the ra
 hey runs with one worker, which spaces its requests evenly as a lane does. By default it has 50, which wake up together
 and send bunches of 50: cheaper, and of no use to find an outage of 10 ms; ``*_vs_hey50`` compares with that.
 
-``tls_kept`` is measured at a tenth of the rate, for which its goal was set, and ``tls_kept_at_rate`` at the whole rate:
-a rare request is dearer for everybody, above all for hey.
-
 Needs hey, haproxy, openssl and a C compiler (Debian packages hey, haproxy, openssl, gcc and libc6-dev). Prints one line
 of JSON: ratios of processor time per probe, and the observer's resident memory at the end of ``--minutes`` at the same
 rate (rss_growth_mb: what it grew by in the last nine tenths of them).
@@ -75,21 +72,18 @@ frontend page
 
 
 class Case(NamedTuple):
-    """One way to ask. mode as in api_uptime; a share of the rate, for as much longer in part."""
+    """One way to ask. mode as in api_uptime."""
 
     name: str
     mode: str
     tls: bool
-    share: float = 1
-    longer: float = 1
 
 
 CASES = (
     Case("new", "new", False),
     Case("kept", "kept", False),
     Case("tls_new", "new", True),
-    Case("tls_kept", "kept", True, share=0.1, longer=3),
-    Case("tls_kept_at_rate", "kept", True),
+    Case("tls_kept", "kept", True),
 )
 
 
@@ -216,12 +210,11 @@ def measure_round(server: Server, program: Path, rate: int, seconds: float, sour
     """Seconds per probe of every client in every case."""
     work: dict[str, Callable[[], float]] = {}
     for case in CASES:
-        plan = (server, case, int(rate * case.share), seconds * case.longer)
-        work[f"{case.name}/ours"] = partial(cost_of_observer, *plan)
+        work[f"{case.name}/ours"] = partial(cost_of_observer, server, case, rate, seconds)
         for peer, workers in HEY.items():
-            work[f"{case.name}/{peer}"] = partial(cost_of_hey, *plan, workers)
+            work[f"{case.name}/{peer}"] = partial(cost_of_hey, server, case, rate, seconds, workers)
         if not case.tls:
-            work[f"{case.name}/c"] = partial(cost_of_floor, program, *plan)
+            work[f"{case.name}/c"] = partial(cost_of_floor, program, server, case, rate, seconds)
     order = list(work)
     source.shuffle(order)
     costs = {name: work[name]() for name in order}

@@ -437,8 +437,9 @@ class TlsFilter:
             if not piece:
                 return plain
             plain += piece
-            # To ask for more than there can be is answered with an exception, which costs as much as the decryption.
-            if not self._incoming.pending and not self._object.pending():
+            # To ask for more than there can be is answered with an exception, which costs as much as the decryption. A
+            # record is never longer than what is read at once (RFC 8446, 5.1), so nothing of it is left behind.
+            if not self._incoming.pending:
                 return plain
 
     def session(self) -> ssl.SSLSession | None:
