@@ -32,6 +32,7 @@ EVIDENCE = "evidence"
 CLOUDS = "clouds.yaml"
 CLOUD_LOCK = ".cloud.lock"
 PATIENCE = 900
+"""Seconds for which another process that works on the run is waited for: longer than any resource takes."""
 OPEN, CLOSED, INTERRUPTED = "open", "closed", "interrupted"
 LAST_PHASE = "end"
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
@@ -268,7 +269,7 @@ class RunDirectory:
         """
         descriptor = os.open(self.path / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if not becomes_true(lambda: _locks(descriptor), patience, step=0.1):
+            if not becomes_true(lambda: _got_lock(descriptor), patience, step=0.1):
                 holder = os.pread(descriptor, 32, 0).decode() or "unknown"
                 raise RunError(
                     f"Process {holder} has worked on run {self.run_id} for {patience:g} s and is not done. "
@@ -335,8 +336,8 @@ def _refuse_second(run: RunDirectory | None) -> None:
         )
 
 
-def _locks(descriptor: int) -> bool:
-    """Try to get the lock on an open file; it ends with the descriptor."""
+def _got_lock(descriptor: int) -> bool:
+    """Try to get the lock on an open file, which ends with the descriptor; whether that went well."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -146,8 +146,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._memory imp
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._outcome import finish
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._run import RunDirectory, RunError
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._services._project import (
-    delete_default_group,
-    is_gone,
+    delete_default_groups_of_gone,
 )
 
 ARGUMENT_SPEC: dict[str, Any] = {
@@ -193,15 +192,12 @@ def settings_of(params: dict[str, Any]) -> Settings:
 
 
 def remove_default_groups(module: AnsibleModule, saved: Memory, names: list[str]) -> None:
-    """Remove the default security groups of the plugins' projects: who deletes a project with Keystone leaves them."""
-    projects = [str(saved.get(name, "project_id")) for name in names if saved.get(name, "project_id")]
+    """Remove the default security groups of the plugins' projects, or warn that they may be left."""
+    projects = [str(project) for name in names if (project := saved.get(name, "project_id"))]
     if not projects:
         return
     try:
-        cloud = connect(Access.from_params(module.params))
-        for project in projects:
-            if is_gone(cloud, project):
-                delete_default_group(cloud, project)
+        delete_default_groups_of_gone(connect(Access.from_params(module.params)), projects)
     except CloudError as problem:
         module.warn(f"The default security groups of {', '.join(names)} may be left behind: {problem}")
 

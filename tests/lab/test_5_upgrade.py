@@ -196,10 +196,13 @@ def test_it_was_looked_at_in_the_middle(run_dir: Path, service: str) -> None:
 
 
 def test_services_of_both_releases_worked_together(results: dict[str, Any]) -> None:
-    """A look comes each minute and takes half of one: two minutes with both releases have a whole one. None is bad."""
+    """A look comes a minute after another and takes less than one: three minutes have a whole one. None is bad.
+
+    Neutron and Nova have both releases one after the other, and together so long that a look falls into one of them.
+    """
     told = {one["service"]: one for one in results["requirements"] if one["id"] == "R3"}
     lengths = {service: max(one["end"] - one["begin"] for one in times) for service, times in results["mixed"].items()}
-    long = {service for service, seconds in lengths.items() if seconds >= 120}
+    long = {service for service, seconds in lengths.items() if seconds >= 180}
     proven = {service for service, one in told.items() if one["result"] == "PASS"}
 
     assert proven >= long, told

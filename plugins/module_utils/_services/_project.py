@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -256,8 +256,14 @@ def delete_default_group(cloud: Cloud, project: str) -> None:
         network.delete(f"/security-groups/{group['id']}")
 
 
-def is_gone(cloud: Cloud, project: str) -> bool:
-    """Whether there is no project of this id any more."""
+def delete_default_groups_of_gone(cloud: Cloud, projects: Iterable[str]) -> None:
+    """Delete the default security groups of those of these projects (ids) that are deleted: Keystone leaves them."""
+    for project in projects:
+        if _is_gone(cloud, project):
+            delete_default_group(cloud, project)
+
+
+def _is_gone(cloud: Cloud, project: str) -> bool:
     try:
         KEYSTONE.api(cloud).get(f"/projects/{project}")
     except MissingError:
