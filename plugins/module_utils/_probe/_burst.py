@@ -22,8 +22,10 @@ ENOUGH = 5
 """Successes in a row that end a burst."""
 BUDGET = 500.0
 """Probes that can be spent at once."""
-UNANSWERED_IN_BURST = 3
-"""Probes of a lane under way at which its burst waits."""
+MOST_OWED = 3
+"""Probes sent since the lane's latest answered one at which its burst waits."""
+MOST_IN_FLIGHT = 12
+"""Probes of a lane under way at which its burst waits, whatever was answered since they were sent."""
 
 
 class Bucket:
@@ -89,10 +91,11 @@ class Burst:
         age = now - self._began
         return FIRST_STEP if age < YOUNG else max(STEP, age // SHARE_OF_AGE)
 
-    def may_send(self, now: int, unanswered: int) -> bool:
-        """True when a probe of the burst may be sent now.
+    def may_send(self, now: int, owed: int, in_flight: int) -> bool:
+        """True when a probe of the burst may be sent now; owed of those in flight were sent after all that were answered.
 
         Only a target that answers at once, if only with a failure, is asked more often. One that is silent or slow may
-        be overloaded, and then a burst would be what keeps it down.
+        be overloaded, and then a burst would be what keeps it down. A single packet that the network delays, while
+        later ones are answered, says nothing of the kind.
         """
-        return unanswered < UNANSWERED_IN_BURST and self._bucket.spend(now)
+        return owed < MOST_OWED and in_flight < MOST_IN_FLIGHT and self._bucket.spend(now)

@@ -32,15 +32,19 @@ time_ns = time.time_ns
 
 
 class Probe:
-    """One request on its way. Times are monotonic nanoseconds, 0 where a phase was not reached."""
+    """One request on its way. Times are monotonic nanoseconds, 0 where a phase was not reached.
 
-    __slots__ = ("carrier", "connected", "deadline", "done", "first", "flags", "lane", "plan", "secured", "sent")
+    number: the how-manieth of its lane it is.
+    """
+
+    __slots__ = ("carrier", "connected", "deadline", "done", "first", "flags", "lane", "number", "plan", "secured", "sent")
 
     def __init__(self, lane: Lane, plan: int, deadline: int, flags: int) -> None:
         self.lane = lane
         self.plan = plan
         self.deadline = deadline
         self.flags = flags
+        self.number = 0
         self.sent = 0
         self.connected = 0
         self.secured = 0
@@ -78,7 +82,10 @@ class Host(Protocol):
 
 
 class Lane(ABC):
-    """One target in one connection mode."""
+    """One target in one connection mode.
+
+    launched: how many probes were sent; latest: the number of the latest of them that is over.
+    """
 
     def __init__(self, number: int, spec: LaneSpec, host: Host) -> None:
         self.number = number
@@ -88,6 +95,8 @@ class Lane(ABC):
         self.burst = Burst(spec.rate)
         self.siblings: tuple[Lane, ...] = (self,)
         self.in_flight = 0
+        self.launched = 0
+        self.latest = 0
         self.up = 0
         self.down = 0
         self.void = 0

@@ -39,6 +39,8 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._tim
 
 CONNECTION_LOST = frozenset({Kind.REFUSED, Kind.RESET, Kind.UNREACHABLE, Kind.CONNECT_TIMEOUT})
 """Failures that go with the loss of connections that stood."""
+DYING = 1_000_000
+"""Nanoseconds that a process takes, at most, from the loss of its listener to that of its connections."""
 HERE = "this host"
 """What the observer's host is called where there is no other one."""
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -60,8 +62,8 @@ class Target:
 class Outage:
     """One outage: begin and end are the best guess (wall clock, UTC), lower and upper its proved length (seconds).
 
-    It began from begin_low to begin_high and ended from end_low to end_high; signed: begin is not guessed but when
-    the target closed a connection, which is right when its listener died, and changes no bound. cause is one of
+    It began from begin_low to begin_high and ended from end_low to end_high; signed: begin is not guessed but dated
+    by a connection that the target closed, which is right when its listener died, and changes no bound. cause is one of
     ``_attribution.Cause``, why the sentence that names the evidence for it.
     """
 
@@ -200,11 +202,19 @@ class _Lane:
     latency_dropped: int = 0
 
     def sign_of(self, span: Span) -> int | None:
-        """When the target closed a connection as the outage may have begun; the latest such moment, if any."""
-        place = bisect_right(self.signs, span.begin_high)
-        if not place or self.signs[place - 1] < span.begin_low or CONNECTION_LOST.isdisjoint(span.kinds):
+        """When the target closed a connection as the outage may have begun; the latest such moment, if any.
+
+        A listener dies a moment before its connections do: a sign right behind the first failure says that the outage
+        began no earlier than it has to have.
+        """
+        if CONNECTION_LOST.isdisjoint(span.kinds):
             return None
-        return self.signs[place - 1]
+        place = bisect_right(self.signs, span.begin_high)
+        if place and self.signs[place - 1] >= span.begin_low:
+            return self.signs[place - 1]
+        if place < len(self.signs) and self.signs[place] <= span.begin_high + DYING:
+            return span.begin_high
+        return None
 
     def feed(self, until: int) -> None:
         """Hand evidence that ended by then to the sweep."""

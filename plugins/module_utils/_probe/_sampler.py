@@ -167,6 +167,8 @@ class Sampler:
         probe.carrier = None
         lane = probe.lane
         lane.in_flight -= 1
+        if probe.number > lane.latest:
+            lane.latest = probe.number
         if kind is not _UP:
             kind = self._failed(lane, probe, kind, end)
             if kind is Kind.VOID_LOCAL:
@@ -303,7 +305,7 @@ class Sampler:
             self._launch(lane, plan, 0)
 
     def _send_burst(self, lane: Lane, plan: int, now: int) -> None:
-        if lane.burst.may_send(now, lane.in_flight):
+        if lane.burst.may_send(now, lane.launched - lane.latest, lane.in_flight):
             self._launch(lane, plan, FLAG_BURST)
         self._plan(now + lane.burst.step(now), lane, lane.burst.number)
 
@@ -314,6 +316,7 @@ class Sampler:
             return
         probe = Probe(lane, plan, self._now + self._timeout, flags)
         lane.in_flight += 1
+        lane.launched = probe.number = lane.launched + 1
         self._pending.append(probe)
         lane.send(probe)
 

@@ -21,7 +21,7 @@ def spend_all(burst: Burst, duration: int) -> int:
     now = sent = 0
     while now < duration:
         now += burst.step(now)
-        sent += burst.may_send(now, 0)
+        sent += burst.may_send(now, 0, 0)
     return sent
 
 
@@ -69,7 +69,7 @@ def test_budget_bounds_a_flapping_target() -> None:
     burst = Burst(10)
     sent = 0
     for now in range(0, 10 * SECOND, MS):
-        sent += burst.may_send(now, 0)
+        sent += burst.may_send(now, 0, 0)
 
     assert sent <= BUDGET + 10 * 10 + 1
 
@@ -79,8 +79,17 @@ def test_silent_target_is_left_alone() -> None:
     burst = Burst(10)
     burst.trigger(0)
 
-    assert burst.may_send(1, 2)
-    assert not burst.may_send(2, 3)
+    assert burst.may_send(1, 2, 2)
+    assert not burst.may_send(2, 3, 3)
+
+
+def test_overtaken_probes_do_not_stop_a_burst() -> None:
+    """Packets that were lost or delayed while later ones were answered say nothing against asking, up to a dozen."""
+    burst = Burst(10)
+    burst.trigger(0)
+
+    assert burst.may_send(1, 0, 11)
+    assert not burst.may_send(2, 0, 12)
 
 
 def test_grid_is_even_but_not_periodic() -> None:

@@ -116,6 +116,26 @@ def test_outage_across_a_restart_of_the_observer(tmp_path: Path) -> None:
     assert outage.upper > 4
 
 
+@pytest.mark.parametrize(
+    ("closed", "begin", "signed"),
+    [
+        (1.15, 1000 + 0.15, True),
+        (1.2015, 1000 + 0.201, True),  # a listener dies just before its connections
+        (1.25, 1000 + 0.15, False),
+        (1.05, 1000 + 0.15, False),
+    ],
+)
+def test_closed_connection_dates_the_begin(tmp_path: Path, closed: float, begin: float, signed: bool) -> None:
+    """A connection that closed as an outage began, or right behind its first failure, moves the guess inside the bounds."""
+    moments = [(1.1, Kind.UP), (1.2, Kind.REFUSED), (closed, Kind.CLOSED), (1.3, Kind.REFUSED), (1.4, Kind.UP)]
+    write(tmp_path, *moments).close()
+    (outage,) = read(tmp_path).outages
+
+    assert outage.signed is signed
+    assert outage.begin == pytest.approx(begin, abs=0.001)
+    assert outage.begin_low <= outage.begin <= outage.begin_high
+
+
 def test_times_continue_after_a_reboot(tmp_path: Path) -> None:
     """The monotonic clock begins anew with the next boot; the wall clock links the two."""
     write(tmp_path, (100.1, Kind.UP), monotonic=100 * SECOND, wall=1000 * SECOND).close()

@@ -401,6 +401,19 @@ def test_silent_server_gets_no_burst(server: Any, sample: Any) -> None:
     assert server.requests < 50
 
 
+def test_one_silent_answer_among_failures_does_not_end_the_burst(server: Any, sample: Any) -> None:
+    """While a failing server answers others at once, the answers it owes do not keep it from being looked at."""
+
+    def every_other_of_eight(connection: socket.socket) -> bool:
+        owes = server.requests % 2 == 0 and server.requests < 18
+        return server.silent(connection) if owes else server.unavailable(connection)
+
+    server.answer = every_other_of_eight
+    sample(lanes(server.url, "new", rate=20), lambda: time.sleep(1), timeout=1.5)
+
+    assert server.requests > 80
+
+
 def test_habit_of_closing_connections_raises_no_load(server: Any, sample: Any) -> None:
     """A server that closes kept-alive connections as a habit is soon no longer looked at more closely for it."""
 
