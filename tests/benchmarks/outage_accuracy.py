@@ -47,6 +47,7 @@ VISIBLE = {"stall": 0.020, "third": 0.200}
 """Seconds from which kinds that are harder to see are to be found; the others from 0.010."""
 SLOW = 0.008
 """Seconds beyond which an answer counts as slow."""
+BACKLOG = 512
 LINGER = struct.pack("ii", 1, 0)
 
 
@@ -60,6 +61,11 @@ class Truth(NamedTuple):
     end_first: float
     end_last: float
 
+    @property
+    def duration(self) -> float:
+        """Its length in seconds, from the middle of the stamps of its begin to the middle of those of its end."""
+        return (self.end_first + self.end_last - self.begin_first - self.begin_last) / 2
+
 
 class Server:
     """A single-threaded HTTP server that fails when it is told to, so that nothing is under way at an edge."""
@@ -69,11 +75,16 @@ class Server:
         self.connections: dict[int, socket.socket] = {}
         self.mode = "ok"
         self.answers = 0
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        self.port = 0
+        self.bind()
+        self.listener.listen(BACKLOG)
         self.port = self.listener.getsockname()[1]
-        self.listen()
 
-    def listen(self) -> None:
+    def bind(self) -> None:
+        """Have a port, on which connections are still refused."""
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("127.0.0.1", self.port))
         self.listener.setblocking(False)
         self.epoll.register(self.listener, select.EPOLLIN)
 
@@ -111,10 +122,10 @@ class Server:
         self.answers += 1
         bad = self.mode == "503" or (self.mode == "third" and self.answers % 3 == 0)
         status = 503 if bad else 200
+        # Whoever asks closes. A server that does has thousands of connections in TIME_WAIT, through all of which the
+        # kernel goes when a port is listened on: the truth would be blurred by a millisecond.
         with contextlib.suppress(OSError):
             connection.send(b"HTTP/1.1 %d X\r\nServer: truth\r\nContent-Length: 2\r\n\r\nok" % status)
-        if b"Connection: close" in request:
-            self.drop(descriptor)
 
     def drop(self, descriptor: int, *, abort: bool = False) -> None:
         connection = self.connections.pop(descriptor)
@@ -124,23 +135,31 @@ class Server:
 
     def fail(self, kind: str, length: float) -> Truth:
         """One outage."""
-        begin_first = time.time()
         if kind == "refuse":
-            self.listener.close()
-            for descriptor in list(self.connections):
-                self.drop(descriptor, abort=True)
+            return self.lose_listener(length)
+        begin_first = time.time()
         self.mode = kind
         begin_last = time.time()
-        if kind in ("refuse", "stall"):
+        if kind == "stall":
             time.sleep(length)
         else:
             self.serve(begin_last + length)
         end_first = time.time()
         self.mode = "ok"
-        if kind == "refuse":
-            self.listener = socket.create_server(("127.0.0.1", self.port), backlog=512)
-            self.listen()
         return Truth(kind, length, begin_first, begin_last, end_first, time.time())
+
+    def lose_listener(self, length: float) -> Truth:
+        """Refuse connections: from one system call to another, and only these lie between the stamps."""
+        begin_first = time.time()
+        self.listener.close()
+        begin_last = time.time()
+        for descriptor in list(self.connections):
+            self.drop(descriptor, abort=True)
+        self.bind()
+        time.sleep(max(0.0, begin_last + length - time.time()))
+        end_first = time.time()
+        self.listener.listen(BACKLOG)
+        return Truth("refuse", length, begin_first, begin_last, end_first, time.time())
 
 
 class Study(NamedTuple):
@@ -238,7 +257,7 @@ def judge(truth: list[Truth], found: tuple[Outage, ...]) -> dict[str, Any]:
         "split": sum(len(numbers) > 1 for one, numbers in zip(truth, matches, strict=True) if one.kind in WHOLE),
         "invented": len(found) - len(claimed),
         "outside": [pair for pair in whole if not contains(*pair)],
-        "errors": [abs((b.end - b.begin) - (a.end_first - a.begin_last)) for a, b in whole if a.kind == "refuse"],
+        "errors": [abs((b.end - b.begin) - a.duration) for a, b in whole if a.kind == "refuse"],
     }
 
 

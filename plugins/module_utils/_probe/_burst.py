@@ -92,7 +92,7 @@ class Burst:
         return FIRST_STEP if age < YOUNG else max(STEP, age // SHARE_OF_AGE)
 
     def may_send(self, now: int, owed: int, in_flight: int) -> bool:
-        """True when a probe of the burst may be sent now; owed of those in flight were sent after all that were answered.
+        """True when a probe of the burst may be sent now; owed of those in flight were sent after the answered ones.
 
         Only a target that answers at once, if only with a failure, is asked more often. One that is silent or slow may
         be overloaded, and then a burst would be what keeps it down. A single packet that the network delays, while

@@ -37,7 +37,19 @@ class Probe:
     number: the how-manieth of its lane it is.
     """
 
-    __slots__ = ("carrier", "connected", "deadline", "done", "first", "flags", "lane", "number", "plan", "secured", "sent")
+    __slots__ = (
+        "carrier",
+        "connected",
+        "deadline",
+        "done",
+        "first",
+        "flags",
+        "lane",
+        "number",
+        "plan",
+        "secured",
+        "sent",
+    )
 
     def __init__(self, lane: Lane, plan: int, deadline: int, flags: int) -> None:
         self.lane = lane

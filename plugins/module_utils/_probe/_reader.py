@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ CONNECTION_LOST = frozenset({Kind.REFUSED, Kind.RESET, Kind.UNREACHABLE, Kind.CO
 """Failures that go with the loss of connections that stood."""
 DYING = 1_000_000
 """Nanoseconds that a process takes, at most, from the loss of its listener to that of its connections."""
+SLOW_HANDSHAKE = 1000
+"""Microseconds from which on it matters that a connection was not let in when it was asked for."""
 HERE = "this host"
 """What the observer's host is called where there is no other one."""
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -184,7 +187,10 @@ class TimeLine:
 
 @dataclass(slots=True)
 class _Lane:
-    """What has been read of one lane. Evidence (end, begin, kind, thinned) waits until nothing earlier can follow."""
+    """What has been read of one lane. Evidence (end, begin, kind, thinned) waits until nothing earlier can follow.
+
+    let_in: when the connections of good probes of bursts stood, by when they were sent, as far as that took time.
+    """
 
     target: Target
     period: int
@@ -193,6 +199,7 @@ class _Lane:
     histogram: Histogram = field(default_factory=Histogram)
     pending: list[tuple[int, int, int, bool]] = field(default_factory=list)
     signs: list[int] = field(default_factory=list)
+    let_in: dict[int, int] = field(default_factory=dict)
     up: int = 0
     slow: int = 0
     down: int = 0
@@ -244,7 +251,7 @@ class _Lane:
 
     def take_kept(self, kept: Kept, shift: int, slow: int) -> None:
         """A record that is not plainly good. Of the good ones among them the proofs have the evidence."""
-        _number, kind, flags, _status, _late, sent, window, *_phases, count = kept.sample
+        _number, kind, flags, _status, _late, sent, window, connected, _secured, count = kept.sample
         burst = flags & FLAG_BURST
         if kind == Kind.CLOSED:
             self.signs.append(kept.base + sent * 1000 + shift)
@@ -263,6 +270,9 @@ class _Lane:
             self.histogram.add(window)
             self.slow += window > slow
             self.up += window <= slow
+        elif connected >= SLOW_HANDSHAKE:
+            begin = kept.base + sent * 1000 + shift
+            self.let_in[begin] = begin + connected * 1000
 
 
 def planned_probes(kind: int, count: int) -> int:
@@ -376,7 +386,7 @@ class _Reader:
             counts={"up": lane.up, "down": lane.down, "slow": lane.slow, "void": lane.void},
             coverage=round(seen / max(1, seen + lane.void), 6),
             longest_gap=lane.sweep.longest_gap / SECOND,
-            outages=tuple(self._outage(span, lane.sign_of(span)) for span in spans),
+            outages=tuple(self._outage(span, lane) for span in spans),
             latency_ms=latency | {"max": histogram.maximum / 1000},
             ended=self._ended,
             gaps=tuple((self._time.wall(low), self._time.wall(high)) for low, high in lane.sweep.gaps()),
@@ -385,8 +395,9 @@ class _Reader:
             latency_dropped=lane.latency_dropped,
         )
 
-    def _outage(self, span: Span, sign: int | None) -> Outage:
-        begin, end = guess(span, sign)
+    def _outage(self, span: Span, lane: _Lane) -> Outage:
+        sign = lane.sign_of(span)
+        begin, end = guess(span, sign, lane.let_in)
         kinds = {Kind(kind).name.lower(): count for kind, count in sorted(span.kinds.items())}
         return Outage(
             begin=self._time.wall(begin),
@@ -404,14 +415,15 @@ class _Reader:
         )
 
 
-def guess(span: Span, sign: int | None) -> tuple[int, int]:
+def guess(span: Span, sign: int | None, let_in: Mapping[int, int]) -> tuple[int, int]:
     """The best guess for begin and end, knowing when the target closed a connection, if it did.
 
-    A request is refused or let in when it is sent, however long the answer then takes.
+    A lost listener refuses a connection or lets it in when it is asked for, or when the network gets round to it, which
+    was by the time it stood at the latest; how long the answer then takes says nothing about it.
     """
     begin, end = span.point
     if span.recovery is not None and not CONNECTION_LOST.isdisjoint(span.kinds):
-        end = (span.end_low + max(span.end_low, span.recovery)) // 2
+        end = (span.end_low + max(span.end_low, let_in.get(span.recovery, span.recovery))) // 2
     begin = begin if sign is None else sign
     return begin, max(begin, end)
 

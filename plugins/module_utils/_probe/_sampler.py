@@ -167,8 +167,7 @@ class Sampler:
         probe.carrier = None
         lane = probe.lane
         lane.in_flight -= 1
-        if probe.number > lane.latest:
-            lane.latest = probe.number
+        lane.latest = max(lane.latest, probe.number)
         if kind is not _UP:
             kind = self._failed(lane, probe, kind, end)
             if kind is Kind.VOID_LOCAL:

@@ -22,7 +22,11 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log
     read_frames,
     segments,
 )
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import Kind, ProbeError
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import (
+    FLAG_BURST,
+    Kind,
+    ProbeError,
+)
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._reader import (
     Observation,
     read_observations,
@@ -126,7 +130,7 @@ def test_outage_across_a_restart_of_the_observer(tmp_path: Path) -> None:
     ],
 )
 def test_closed_connection_dates_the_begin(tmp_path: Path, closed: float, begin: float, signed: bool) -> None:
-    """A connection that closed as an outage began, or right behind its first failure, moves the guess inside the bounds."""
+    """A connection that closed as an outage began, or right behind its first failure, moves the guess of the begin."""
     moments = [(1.1, Kind.UP), (1.2, Kind.REFUSED), (closed, Kind.CLOSED), (1.3, Kind.REFUSED), (1.4, Kind.UP)]
     write(tmp_path, *moments).close()
     (outage,) = read(tmp_path).outages
@@ -134,6 +138,18 @@ def test_closed_connection_dates_the_begin(tmp_path: Path, closed: float, begin:
     assert outage.signed is signed
     assert outage.begin == pytest.approx(begin, abs=0.001)
     assert outage.begin_low <= outage.begin <= outage.begin_high
+
+
+@pytest.mark.parametrize(("connected", "end"), [(90_000, 1000 + (0.3 + 0.40) / 2), (500, 1000 + (0.3 + 0.31) / 2)])
+def test_slow_handshake_dates_the_end(tmp_path: Path, connected: int, end: float) -> None:
+    """A connection is let in by the time it stands; how long the answer then takes says nothing about the listener."""
+    writer = write(tmp_path, (1.1, Kind.UP), (1.2, Kind.REFUSED), (1.3, Kind.REFUSED))
+    good = SAMPLE.pack(0, Kind.UP, FLAG_BURST, 200, 0, 0, 300_000, connected, 0, 299_000)
+    writer.write_samples(int(1.31 * SECOND), [good])
+    writer.close()
+    (outage,) = read(tmp_path).outages
+
+    assert outage.end == pytest.approx(end, abs=0.001)
 
 
 def test_times_continue_after_a_reboot(tmp_path: Path) -> None:
