@@ -387,7 +387,8 @@ class Connection:
     def close(self) -> None:
         """Close the socket; harmless when it is closed."""
         if self._fd >= 0:
-            self._hurry(False)
+            if self._hurried:
+                self._hurry(False)
             self._lane.host.forget(self._fd)
             self._fd = -1
             self._socket.close()

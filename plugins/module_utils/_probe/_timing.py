@@ -44,6 +44,8 @@ class Grid:
         return missed
 
 
+MOST_EVENTS = 64
+"""Events that are taken at once; Python else makes room for a thousand each time."""
 _PR_SET_TIMERSLACK = 29
 """prctl: by how many nanoseconds the kernel may let this thread sleep longer, 50000 when nobody says."""
 
@@ -89,7 +91,7 @@ class Waiter:
             return self._select(until)
         if until != self._armed:
             self._arm(until)
-        events = self._epoll.poll()
+        events = self._epoll.poll(-1, MOST_EVENTS)
         for descriptor, _mask in events:
             if descriptor == self._timer:
                 self._armed = 0
@@ -102,7 +104,7 @@ class Waiter:
             time.sleep(left / SECOND)
         # The timer may have been armed for this moment and be over: whoever waits for it arms it again.
         self._armed = 0
-        return self._epoll.poll(0)
+        return self._epoll.poll(0, MOST_EVENTS)
 
     def _arm(self, until: int) -> None:
         self._armed = until
@@ -114,7 +116,7 @@ class Waiter:
         left = (until - time.monotonic_ns()) / SECOND
         if left > 0:
             select.select([self._epoll], [], [], left)
-        return self._epoll.poll(0)
+        return self._epoll.poll(0, MOST_EVENTS)
 
     def close(self) -> None:
         """Give the descriptors back."""
