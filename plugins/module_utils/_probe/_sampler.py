@@ -49,7 +49,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._tok
 STALL = 100_000_000
 """Nanoseconds by which a turn may be late before failures in flight are put down to the observer itself."""
 TICK = SECOND // 5
-HOLD = 10_000_000
+HOLD = 20_000_000
 """Nanoseconds for which samples may wait to be written together with those of the next turns."""
 
 NAP = 2_000_000

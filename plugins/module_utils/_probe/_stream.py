@@ -41,10 +41,12 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._mod
 )
 
 _HEARING = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
-_EVENTS = _HEARING | select.EPOLLOUT
+_WRITABLE = select.EPOLLOUT
+_EVENTS = _HEARING | _WRITABLE
 _BROKEN = select.EPOLLERR | select.EPOLLHUP
 _READABLE = select.EPOLLIN | select.EPOLLRDHUP | _BROKEN
 _TYPE = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+_MORE_THAN_DATA = ~(select.EPOLLIN | _WRITABLE)
 _UNDER_WAY = (0, errno.EINPROGRESS)
 _READ = 16384
 _FULL_HANDSHAKE_EVERY = 10
@@ -212,13 +214,13 @@ class Connection:
             if mask & _BROKEN:
                 self._refused()
                 return
-            if not mask & select.EPOLLOUT:
+            if not mask & _WRITABLE:
                 return
             self._connected()
-        elif self._out and mask & select.EPOLLOUT:
+        elif self._out and mask & _WRITABLE:
             self._flush()
         if mask & _READABLE and self._fd >= 0:
-            self._receive(bool(mask & ~(select.EPOLLIN | select.EPOLLOUT)))
+            self._receive(bool(mask & _MORE_THAN_DATA))
 
     def _refused(self) -> None:
         number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
