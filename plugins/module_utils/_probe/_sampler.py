@@ -168,6 +168,9 @@ class Sampler:
         lane = probe.lane
         lane.in_flight -= 1
         lane.latest = max(lane.latest, probe.number)
+        if kind is _UP and probe.sent <= self._stall_end and end - probe.sent > STALL:
+            # Whether it was the target that was slow, or we that sent late, is not known.
+            kind = Kind.VOID_STALL
         if kind is not _UP:
             kind = self._failed(lane, probe, kind, end)
             if kind is Kind.VOID_LOCAL:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe import _sampler
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe import _sampler, _stream
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._canary import start_canary
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import LaneSpec
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._options import (
@@ -230,6 +230,24 @@ def test_own_stall_is_void(server: Any, sample: Any) -> None:
 
     assert observation.outages == ()
     assert observation.counts["down"] == 0
+
+
+def test_own_stall_right_before_sending_is_not_slow(server: Any, sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe that the observer stamped, and sent only when it was let go on, says nothing about the target's speed."""
+    connect, stalls = _stream.Connection.connect, [1.3]
+
+    def stalled(connection: _stream.Connection) -> None:
+        if stalls and server.requests > 20:
+            time.sleep(stalls.pop())
+        connect(connection)
+
+    monkeypatch.setattr(_stream.Connection, "connect", stalled)
+    (observation,) = sample(lanes(server.url, "new"), seen(server, 60), timeout=2.0)
+
+    assert not stalls
+    assert observation.outages == ()
+    assert observation.counts["slow"] == 0
+    assert observation.counts["void"] > 0
 
 
 def test_no_descriptors_left_is_void(server: Any, sample: Any) -> None:
