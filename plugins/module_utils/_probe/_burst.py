@@ -23,9 +23,9 @@ ENOUGH = 5
 BUDGET = 500.0
 """Probes that can be spent at once."""
 MOST_OWED = 3
-"""Probes sent since the lane's latest answered one at which its burst waits."""
+"""Probes of a lane sent since the latest one that is over at which its burst waits."""
 MOST_IN_FLIGHT = 12
-"""Probes of a lane under way at which its burst waits, whatever was answered since they were sent."""
+"""Probes of a lane under way at which its burst waits in any case."""
 
 
 class Bucket:
@@ -92,7 +92,7 @@ class Burst:
         return FIRST_STEP if age < YOUNG else max(STEP, age // SHARE_OF_AGE)
 
     def may_send(self, now: int, owed: int, in_flight: int) -> bool:
-        """True when a probe of the burst may be sent now; owed of those in flight were sent after the answered ones.
+        """True when a probe of the burst may be sent now; owed of those in flight were sent after all that are over.
 
         Only a target that answers at once, if only with a failure, is asked more often. One that is silent or slow may
         be overloaded, and then a burst would be what keeps it down. A single packet that the network delays, while

@@ -49,7 +49,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._tok
 STALL = 100_000_000
 """Nanoseconds by which a turn may be late before failures in flight are put down to the observer itself."""
 TICK = SECOND // 5
-HOLD = 20_000_000
+HOLD = 10_000_000
 """Nanoseconds for which samples may wait to be written together with those of the next turns."""
 
 NAP = 2_000_000
@@ -168,11 +168,10 @@ class Sampler:
         lane = probe.lane
         lane.in_flight -= 1
         lane.latest = max(lane.latest, probe.number)
-        if kind is _UP and probe.sent <= self._stall_end and end - probe.sent > STALL:
-            # Whether it was the target that was slow, or we that sent late, is not known.
-            kind = Kind.VOID_STALL
+        if kind is not _UP or probe.sent <= self._stall_end:
+            kind = self._excuse(probe, kind, end)
         if kind is not _UP:
-            kind = self._failed(lane, probe, kind, end)
+            self._failed(lane, probe, kind)
             if kind is Kind.VOID_LOCAL:
                 self.local_error = status
         else:
@@ -184,25 +183,23 @@ class Sampler:
                 lane.down_since = 0
         self._record(probe, kind, end, status)
 
-    def _failed(self, lane: Lane, probe: Probe, kind: Kind, end: int) -> Kind:
-        """Count and look closer; returns the kind, which is void when the observer is to blame."""
-        if kind.is_down:
-            kind = self._excuse(probe, kind, end)
+    def _failed(self, lane: Lane, probe: Probe, kind: Kind) -> None:
+        """Count, and look closer unless it is the observer that failed."""
         counted = not probe.flags & FLAG_BURST
         if kind.is_void:
             lane.void += counted
-            return kind
+            return
         lane.down += counted
         lane.down_since = lane.down_since or probe.sent
         lane.last_kind = kind
         lane.burst.saw(up=False)
         lane.failed()
         self.alarm(lane)
-        return kind
 
     def _excuse(self, probe: Probe, kind: Kind, end: int) -> Kind:
-        """A failure that the observer's own trouble can have made is void."""
-        if probe.sent <= self._stall_end:
+        """A failure or a late answer that the observer's own trouble can have made is void."""
+        late = kind is _UP and end - probe.sent > STALL
+        if probe.sent <= self._stall_end and (kind.is_down or late):
             return Kind.VOID_STALL
         if kind in UNANSWERED and self._canary is not None and not self._canary.fit(probe.sent, end):
             return Kind.VOID_CANARY
