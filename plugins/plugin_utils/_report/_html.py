@@ -34,6 +34,7 @@ def html(results: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> str
     environment.filters.update(
         {name: getattr(_words, name) for name in ("clock", "day", "duration", "number", "offset")}
     )
+    environment.tests["unbroken"] = _words.is_unbroken
     return environment.get_template(PAGE).render(view(results, events))
 
 
@@ -46,6 +47,7 @@ def view(results: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> dic
         "title": _words.title(results["run"]),
         "unended": _words.unended(results["run"]),
         "facts": _words.facts(results),
+        "services_title": _words.services_title(results),
         "verdicts": _words.VERDICTS,
         "marks": _words.MARKS,
         "tones": _words.TONES,

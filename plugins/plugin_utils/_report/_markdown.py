@@ -20,6 +20,8 @@ from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._wo
     clock,
     duration,
     facts,
+    is_unbroken,
+    services_title,
     title,
     unended,
 )
@@ -83,7 +85,7 @@ def _findings(results: Mapping[str, Any]) -> Iterator[str]:
 def _services(results: Mapping[str, Any]) -> Iterator[str]:
     if not results["services"]:
         return
-    yield "\n## Services, since the upgrade began\n"
+    yield f"\n## {services_title(results)}\n"
     yield from _table(
         "service", "outages", "longest", "downtime", "failed requests", "survived failovers", "no outage longer than"
     )
@@ -96,7 +98,7 @@ def _services(results: Mapping[str, Any]) -> Iterator[str]:
         longest = duration(one["longest"]) if one["longest"] else "not proven" if one["outages"] else ""
         planned = one["planned_downtime"]
         span = ", ".join(part for part in (span, f"planned {duration(planned)}" if planned else "") if part)
-        clean = "" if one["outages"] or planned else duration(one["longest_gap"] or 0)
+        clean = duration(one["longest_gap"]) if is_unbroken(one) else ""
         yield _row(name, one["outages"], longest, span, one["failed_requests"], one["survived_failovers"], clean)
 
 

@@ -25,6 +25,7 @@ from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._wo
     clock,
     duration,
     facts,
+    is_unbroken,
     title,
     unended,
 )
@@ -32,7 +33,6 @@ from ansible_collections.openstack.upgrade_test.plugins.plugin_utils._report._wo
 Line = tuple[str, str]  # its tone (good, bad, unsure, quiet or nothing) and its text
 MOST_FINDINGS = 5
 MOST_SPEEDS = 6
-INDENT = 22
 PLAIN = {
     "\u00d7": "x",
     "\u221e": "no end",
@@ -50,7 +50,7 @@ CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 def summary_lines(results: Mapping[str, Any], folder: Path, *, width: int = 80, plain: bool = False) -> list[Line]:
     """Return the summary, line by line; ``plain`` keeps to ASCII."""
     middle = [*_claims(results, width), *_findings(results, width), *_speeds(results)]
-    lines = [*_top(results), *middle, *_bottom(results, folder, width)]
+    lines = [*_top(results), *middle, *_unbroken(results, width), *_bottom(results, folder, width)]
     return [(tone, _clean(text, plain).rstrip()) for tone, text in lines]
 
 
@@ -127,6 +127,16 @@ def _speeds(results: Mapping[str, Any]) -> Iterator[Line]:
 
 def _nth(quantiles: str, place: int) -> str:
     return quantiles.split(" / ")[place] if " / " in quantiles else quantiles
+
+
+def _unbroken(results: Mapping[str, Any], width: int) -> Iterator[Line]:
+    """Say how long an outage may have been at most where none was seen, and how much of the time was looked at."""
+    shown = [one for one in results["services"] if is_unbroken(one)]
+    if shown:
+        longest = ", ".join(f"{duration(one['longest_gap'])} ({one['name']})" for one in shown)
+        sampled = min(one["coverage"] for one in shown)
+        text = f"longer than {longest}; {sampled:.2%} of the time was sampled"
+        yield from _wrapped("", "  no outage    ", text, width)
 
 
 def _bottom(results: Mapping[str, Any], folder: Path, width: int) -> Iterator[Line]:

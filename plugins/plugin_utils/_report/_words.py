@@ -65,6 +65,17 @@ def unended(run: Mapping[str, Any]) -> str:
     return "The run is still open" if run.get("state") == "open" else "The run did not come to its end"
 
 
+def services_title(results: Mapping[str, Any]) -> str:
+    """Say of which time the outages of the services are told."""
+    upgraded = any(phase["name"] == "upgrade" for phase in results["phases"])
+    return "Services, since the upgrade began" if upgraded else "Services"
+
+
+def is_unbroken(service: Mapping[str, Any]) -> bool:
+    """Whether a service was watched, and no outage of it was seen or planned."""
+    return bool(service["watched"] and not service["outages"] and not service["planned_downtime"])
+
+
 def facts(results: Mapping[str, Any]) -> list[str]:
     """Return the few words under the title: what, where, how long, how many requests."""
     run = results["run"]

@@ -128,6 +128,29 @@ def test_every_form_says_why_there_is_no_end(tmp_path: Path, made_with: dict[str
         assert f"{words}; this is what was seen of it." in text
 
 
+def test_summary_says_how_long_an_outage_may_have_been(run: made.Synthetic) -> None:
+    """Of a service without an outage the longest time between two answers is told; of one that was lost it is not."""
+    results = judged(run)
+    by_name = {one["name"]: one for one in results["services"]}
+    told = " ".join(text.strip() for _tone, text in summary_lines(results, run.run.path, width=200))
+    sentence = told[told.index("no outage    longer than ") : told.index("left behind")]
+
+    assert f"{duration(by_name['nova']['longest_gap'])} (nova)" in sentence
+    assert "(neutron)" not in sentence
+    assert f"; {by_name['nova']['coverage']:.2%} of the time was sampled" in sentence
+
+
+@pytest.mark.parametrize(
+    ("phases", "words"), [(True, "Services, since the upgrade began"), (False, "Services")], ids=["upgrade", "none"]
+)
+def test_no_upgrade_is_told_of_that_was_not_seen(tmp_path: Path, phases: bool, words: str) -> None:
+    """Outages of a run that only watched are not said to be those since an upgrade."""
+    results = judged(made.make(tmp_path / "runs", phases=phases))
+
+    assert f"\n## {words}\n" in markdown(results)
+    assert f"<h2>{words}</h2>" in html(results, [])
+
+
 def test_summary_cannot_drive_the_terminal(run: made.Synthetic) -> None:
     """Escape sequences in recorded texts do not reach the terminal; plain output is ASCII."""
     results = judged(run)
