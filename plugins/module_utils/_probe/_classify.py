@@ -41,6 +41,8 @@ _HAPROXY_WORDS = (
     b"The server didn't respond in time.",
     b"An internal server error occurred.",
 )
+_UP = Kind.UP
+"""Up to Python 3.11 each look into an Enum costs a call."""
 
 
 def kind_of_error(number: int, *, at_once: bool = False) -> Kind:
@@ -63,7 +65,7 @@ def kind_of_response(spec: LaneSpec, response: ResponseReader) -> Kind:
     """The kind for a complete response, as the target is expected to answer."""
     status = response.status
     if status in spec.statuses or (not spec.statuses and 200 <= status < 400):
-        return Kind.UP if not spec.body or spec.body in response.body else Kind.WRONG_BODY
+        return _UP if not spec.body or spec.body in response.body else Kind.WRONG_BODY
     if status >= 500:
         return Kind.HTTP_5XX_HAPROXY if made_by_haproxy(response) else Kind.HTTP_5XX_SERVICE
     return Kind.UNAUTHORIZED if status == 401 else Kind.WRONG_STATUS

@@ -240,8 +240,7 @@ class Sampler:
     def turn(self, until: int) -> int:
         """Wait for events, answers or the next planned moment, at most until then; returns the time it is."""
         heap, pending, ready = self._heap, self._pending, self._ready
-        if heap and heap[0][0] < until:
-            until = heap[0][0]
+        until = heap[0][0] if heap and heap[0][0] < until else until
         if pending and pending[0].deadline < until:
             until = pending[0].deadline
         if until - self._now < NAP and not self.hurried and self._now > self._calm:
@@ -256,11 +255,14 @@ class Sampler:
             handle = ready.get(descriptor)
             if handle is not None:
                 handle(mask)
-        if pending and (pending[0].done or pending[0].deadline <= now):
-            self._expire(now)
+        while pending and (pending[0].done or pending[0].deadline <= now):
+            probe = pending.popleft()
+            if not probe.done:
+                probe.lane.expire(probe)
         if heap and heap[0][0] <= now:
             self._send_due(now)
-        if self._samples and not self._soon(heap):
+        # What the next turn brings may share a frame with the samples that wait, when it is near.
+        if self._samples and not (heap and heap[0][0] - self._base < HOLD):
             self._write()
         return now
 
@@ -268,17 +270,6 @@ class Sampler:
         samples, self._samples = self._samples, []
         if samples:
             self._log.write_samples(self._base, samples)
-
-    def _soon(self, heap: list[tuple[int, int, Lane, int]]) -> bool:
-        """True when the next turn is so near that its samples may share a frame with those that wait."""
-        return bool(heap) and heap[0][0] - self._base < HOLD
-
-    def _expire(self, now: int) -> None:
-        pending = self._pending
-        while pending and (pending[0].done or pending[0].deadline <= now):
-            probe = pending.popleft()
-            if not probe.done:
-                probe.lane.expire(probe)
 
     def _plan(self, moment: int, lane: Lane, burst: int) -> None:
         """Wake up for the lane at that moment: for its grid (0), or for the burst of that number."""

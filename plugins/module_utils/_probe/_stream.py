@@ -133,29 +133,18 @@ class StreamLane(Lane):
 class Connection:
     """One TCP connection and the probe that is on it, if any."""
 
-    __slots__ = (
-        "_asked",
-        "_connecting",
-        "_fd",
-        "_hurried",
-        "_lane",
-        "_out",
-        "_probe",
-        "_reader",
-        "_socket",
-        "_tls",
-        "_used",
-    )
+    # Of the class, as few probes change them.
+    _asked = 0
+    _connecting = True
+    _hurried = False
+    _out = b""
+    _tls: TlsFilter | None = None
+    _used = False
 
     def __init__(self, lane: StreamLane, probe: Probe) -> None:
         self._lane = lane
         self._probe: Probe | None = probe
         self._reader = ResponseReader()
-        self._out = b""
-        self._used = False
-        self._connecting = True
-        self._hurried = False
-        self._tls: TlsFilter | None = None
         self._socket = socket.SocketType(lane.spec.family, _TYPE)
         self._fd = self._socket.fileno()
         probe.carrier = self
@@ -206,7 +195,8 @@ class Connection:
         self._probe = probe
         self._reader = ResponseReader()
         self._used = True
-        self._write(self._lane.request)
+        request = self._lane.request
+        self._write(request if self._tls is None else self._tls.encrypt(request))
 
     def ready(self, mask: int) -> None:
         """The socket has events."""
@@ -218,7 +208,7 @@ class Connection:
                 return
             self._connected()
         elif self._out and mask & _WRITABLE:
-            self._flush()
+            self._write(b"")
         if mask & _READABLE and self._fd >= 0:
             self._receive(bool(mask & _MORE_THAN_DATA))
 
@@ -242,20 +232,17 @@ class Connection:
             self._shake_hands(b"")
 
     def _write(self, data: bytes) -> None:
-        if self._tls is not None:
-            data = self._tls.encrypt(data)
-        self._out = self._out + data if self._out else data
-        self._flush()
-
-    def _flush(self) -> None:
+        """Send these bytes behind those that could not be sent yet."""
+        if self._out:
+            data = self._out + data
         try:
-            sent = self._socket.send(self._out)
+            sent = self._socket.send(data)
         except BlockingIOError:
-            return
+            self._out = data
         except OSError as error:
             self._broken(kind_of_error(error.errno or 0), error.errno or 0)
-            return
-        self._out = self._out[sent:]
+        else:
+            self._out = data[sent:]
 
     def _receive(self, to_the_end: bool) -> None:
         """Read what is there. A short read has emptied the socket, unless the peer has closed as well."""
@@ -309,7 +296,7 @@ class Connection:
             self._hurry(False)
             self._out += tls.encrypt(self._lane.request)
         if self._out:
-            self._flush()
+            self._write(b"")
         return tls.decrypt(b"") if done and self._fd >= 0 else b""
 
     def _complete(self, moment: int) -> None:
