@@ -133,7 +133,7 @@ class StreamLane(Lane):
 class Connection:
     """One TCP connection and the probe that is on it, if any."""
 
-    # Of the class, as few probes change them.
+    # Of the class, as no connection changes all of them: what is never touched costs nothing.
     _asked = 0
     _connecting = True
     _hurried = False
