@@ -24,6 +24,7 @@ SO_TIMESTAMPNS = 35
 """Ask the kernel for the time of arrival; socket has no name for it."""
 ANCILLARY = 64
 _TIMESPEC = struct.Struct("@qq")
+_TIMESPEC_SIZE = _TIMESPEC.size
 _TCP_INFO = struct.Struct("@68xI28xI")
 """Of the kernel's tcp_info: the measured round trip in microseconds, and how many packets were sent again."""
 
@@ -103,7 +104,7 @@ class Lane(ABC):
         self.number = number
         self.spec = spec
         self.host = host
-        self.grid: Grid | None = None
+        self.grid: Grid
         self.burst = Burst(spec.rate)
         self.siblings: tuple[Lane, ...] = (self,)
         self.in_flight = 0
@@ -154,7 +155,7 @@ def arrival(ancillary: list[tuple[int, int, bytes]], sent: int) -> int:
     """
     now, wall = monotonic_ns(), time_ns()
     for _level, kind, data in ancillary:
-        if kind == SO_TIMESTAMPNS and len(data) == _TIMESPEC.size:
+        if kind == SO_TIMESTAMPNS and len(data) == _TIMESPEC_SIZE:
             seconds, nanoseconds = _TIMESPEC.unpack(data)
             moment = now - (wall - seconds * SECOND - nanoseconds)
             return moment if sent < moment <= now else now

@@ -22,7 +22,7 @@ import os
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -53,6 +53,7 @@ at its borders weighs nothing."""
 SHARE_OF_LIMIT = 8
 """No segment is larger than the limit of the whole log divided by this."""
 
+_RANGES = ((0, 0xFFFF), (0, 0xFF), (0, 0xFF), (0, 0xFFFF), (0, 0xFFFF), (-0x7FFFFFFF, 0x7FFFFFFF), *[(0, MOST_US)] * 4)
 _SUM = struct.Struct("<II")
 _REST = struct.Struct("<IB")
 _LEAD = struct.Struct("<HBB")
@@ -97,6 +98,11 @@ def read_frames(file: BinaryIO) -> Iterator[Frame]:
             yield kind, sequence, buffer[start + head : end]
             start = end
     file.seek(base + start)
+
+
+def pack_nearest(fields: Sequence[int]) -> bytes:
+    """A sample (the fields of ``SAMPLE``), where fields may lie beyond what there is room for."""
+    return SAMPLE.pack(*(min(max(field, low), high) for field, (low, high) in zip(fields, _RANGES, strict=True)))
 
 
 def sound_length(path: Path) -> int:

@@ -15,6 +15,7 @@ import itertools
 import random
 import socket
 import ssl
+import struct
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -30,7 +31,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._lan
     keep_stamping,
     monotonic_ns,
 )
-from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log import MOST_US, SAMPLE, LogWriter
+from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log import SAMPLE, LogWriter, pack_nearest
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._model import (
     FLAG_BURST,
     UNANSWERED,
@@ -40,7 +41,6 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._mod
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._stream import StreamLane
 from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._timing import (
     SECOND,
-    Grid,
     Waiter,
     read_clocks,
 )
@@ -58,8 +58,6 @@ CALM = SECOND
 """Nanoseconds after an alarm from which on that is done again."""
 
 _UP = Kind.UP
-_MOST_LATE = 0xFFFF
-_MOST_SENT = 0x7FFFFFFF
 
 
 class Sampler:
@@ -125,8 +123,7 @@ class Sampler:
         everyone = [*self.lanes, *([self._canary] if self._canary else [])]
         for place, lane in enumerate(everyone):
             lane.start(now, source, place / len(everyone))
-            if lane.grid is not None:
-                self._plan(lane.grid.next(), lane, 0)
+            self._plan(lane.grid.next(), lane, 0)
 
     @property
     def in_flight(self) -> int:
@@ -167,7 +164,8 @@ class Sampler:
         probe.carrier = None
         lane = probe.lane
         lane.in_flight -= 1
-        lane.latest = max(lane.latest, probe.number)
+        if probe.number > lane.latest:
+            lane.latest = probe.number
         if kind is not _UP or probe.sent <= self._stall_end:
             kind = self._excuse(probe, kind, end)
         if kind is not _UP:
@@ -206,34 +204,33 @@ class Sampler:
         return kind
 
     def _record(self, probe: Probe, kind: Kind, end: int, status: int) -> None:
-        sent, connected, secured, first = probe.sent, probe.connected, probe.secured, probe.first
-        late = (sent - probe.plan) >> 14
-        window = (end - sent) // 1000 + 1
-        samples = self._samples
-        if not samples:
+        if not self._samples:
             self._base = self._now
-        samples.append(
-            SAMPLE.pack(
-                probe.lane.number,
-                kind,
-                probe.flags,
-                status & 0xFFFF,
-                late if 0 <= late < _MOST_LATE else max(0, min(late, _MOST_LATE)),
-                max((sent - self._base) // 1000, -_MOST_SENT),
-                window if window < MOST_US else MOST_US,
-                (connected - sent) // 1000 if connected else 0,
-                (secured - sent) // 1000 if secured else 0,
-                (first - sent) // 1000 if first else 0,
-            )
+        sent, connected, secured, first = probe.sent, probe.connected, probe.secured, probe.first
+        fields = (
+            probe.lane.number,
+            kind,
+            probe.flags,
+            status,
+            (sent - probe.plan) >> 14,
+            (sent - self._base) // 1000,
+            (end - sent) // 1000 + 1,
+            (connected - sent) // 1000 if connected else 0,
+            (secured - sent) // 1000 if secured else 0,
+            (first - sent) // 1000 if first else 0,
         )
+        try:
+            sample = SAMPLE.pack(*fields)
+        except struct.error:
+            sample = pack_nearest(fields)
+        self._samples.append(sample)
 
     def _record_missed(self, lane: Lane, plan: int, kind: Kind, count: int) -> None:
         """Planned probes that were not sent; their number takes the place of the first-byte time."""
         lane.void += count
         if not self._samples:
             self._base = self._now
-        sent = max((plan - self._base) // 1000, -_MOST_SENT)
-        self._samples.append(SAMPLE.pack(lane.number, kind, 0, 0, 0, sent, 0, 0, 0, count))
+        self._samples.append(pack_nearest((lane.number, kind, 0, 0, 0, (plan - self._base) // 1000, 0, 0, 0, count)))
 
     # The loop
 
@@ -278,20 +275,23 @@ class Sampler:
     def _send_due(self, now: int) -> None:
         heap = self._heap
         while heap and heap[0][0] <= now:
-            plan, _order, lane, burst = heapq.heappop(heap)
+            plan, _order, lane, burst = heap[0]
             if burst:
+                heapq.heappop(heap)
                 if burst == lane.burst.number and lane.burst.active:
                     self._send_burst(lane, plan, now)
-            elif lane.grid is not None:
-                self._send_planned(lane, lane.grid, plan, now)
-                heapq.heappush(heap, (lane.grid.next(), next(self._order), lane, 0))
+            else:
+                self._send_planned(lane, plan, now)
 
-    def _send_planned(self, lane: Lane, grid: Grid, plan: int, now: int) -> None:
-        late = now - plan
-        self.lateness = max(self.lateness, late)
+    def _send_planned(self, lane: Lane, plan: int, now: int) -> None:
+        """Send what the grid wants, unless it is too late for that, and wake up for its next moment."""
+        late, grid = now - plan, lane.grid
+        if late > self.lateness:
+            self.lateness = late
         if late > grid.grace:
             self._record_missed(lane, plan, Kind.VOID_LATE, 1 + grid.skip(now))
-        else:
+        heapq.heapreplace(self._heap, (grid.next(), next(self._order), lane, 0))
+        if late <= grid.grace:
             self._launch(lane, plan, 0)
 
     def _send_burst(self, lane: Lane, plan: int, now: int) -> None:

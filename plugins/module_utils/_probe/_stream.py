@@ -53,12 +53,19 @@ _FULL_HANDSHAKE_EVERY = 10
 """Resumed TLS sessions do not show the certificate, so every tenth handshake is a full one."""
 
 
+_LONGEST_USUAL = 4096
+"""Bytes of a response beyond which it is not remembered."""
+
 _ALARMS = (5, 0.1)
 """Alarms by closed connections: at once, and further ones per second."""
 
 
 class StreamLane(Lane):
-    """Opens connections and keeps at most one idle."""
+    """Opens connections and keeps at most one idle.
+
+    usual: the last response that came in one piece; usual_meaning: what it was found to be (kind, status, whether its
+    connection can be kept). Most responses are the one before again, and to see that costs a tenth of reading them.
+    """
 
     def __init__(self, number: int, spec: LaneSpec, host: Host, tls: ssl.SSLContext | None = None) -> None:
         super().__init__(number, spec, host)
@@ -69,6 +76,8 @@ class StreamLane(Lane):
         self.speaks_first = not (self.connect_only or spec.tls)
         self.session: ssl.SSLSession | None = None
         self.idle: Connection | None = None
+        self.usual = b""
+        self.usual_meaning = (Kind.UP, 0, False)
         self._opened = 0
         self._alarms = Bucket(*_ALARMS)
 
@@ -94,13 +103,6 @@ class StreamLane(Lane):
     def session_to_resume(self) -> ssl.SSLSession | None:
         """The TLS session for the next handshake, or None for a full one."""
         return self.session if self._opened % _FULL_HANDSHAKE_EVERY else None
-
-    def keep(self, connection: Connection) -> None:
-        """The response is complete: keep the connection for the next probe, if it can be and none is kept yet."""
-        if self.keeps and self.idle is None:
-            self.idle = connection
-        else:
-            connection.close()
 
     def idle_closed(self, connection: Connection) -> None:
         """The peer closed the idle connection: normal by itself, but the first sign when a listener dies."""
@@ -133,18 +135,16 @@ class StreamLane(Lane):
 class Connection:
     """One TCP connection and the probe that is on it, if any."""
 
-    # Of the class, as no connection changes all of them: what is never touched costs nothing.
-    _asked = 0
-    _connecting = True
-    _hurried = False
-    _out = b""
-    _tls: TlsFilter | None = None
-    _used = False
-
     def __init__(self, lane: StreamLane, probe: Probe) -> None:
         self._lane = lane
         self._probe: Probe | None = probe
-        self._reader = ResponseReader()
+        self._reader: ResponseReader | None = None
+        self._tls: TlsFilter | None = None
+        self._out = b""
+        self._asked = 0
+        self._connecting = True
+        self._hurried = False
+        self._used = False
         self._socket = socket.SocketType(lane.spec.family, _TYPE)
         self._fd = self._socket.fileno()
         probe.carrier = self
@@ -193,8 +193,6 @@ class Connection:
         probe.carrier = self
         probe.flags |= FLAG_REUSED
         self._probe = probe
-        self._reader = ResponseReader()
-        self._used = True
         request = self._lane.request
         self._write(request if self._tls is None else self._tls.encrypt(request))
 
@@ -270,14 +268,36 @@ class Connection:
         moment = arrival(ancillary, probe.sent)
         try:
             plain = data if self._tls is None else self._decrypt(data)
-            if plain:
-                probe.first = probe.first or moment
-                if self._reader.feed(plain):
-                    self._complete(moment)
         except ssl.SSLError as error:
             self._fail(Kind.TLS, error.errno or 0)
+            return
+        if not plain:
+            return
+        if not probe.first:
+            probe.first = moment
+        if self._reader is None and plain == self._lane.usual:
+            kind, status, reusable = self._lane.usual_meaning
+            self._complete(probe, kind, status, moment, reusable=reusable)
+        else:
+            self._read(probe, plain, moment)
+
+    def _read(self, probe: Probe, plain: bytes, moment: int) -> None:
+        """Take the next bytes of a response that is not the usual one."""
+        lane, reader = self._lane, self._reader
+        whole = reader is None and len(plain) <= _LONGEST_USUAL
+        if reader is None:
+            reader = self._reader = ResponseReader()
+        try:
+            if not reader.feed(plain):
+                return
         except HttpError as error:
-            self._fail(kind_of_http_error(error), self._reader.status)
+            self._fail(kind_of_http_error(error), reader.status)
+            return
+        kind = kind_of_response(lane.spec, reader)
+        if whole:
+            lane.usual = plain
+            lane.usual_meaning = (kind, reader.status, reader.reusable)
+        self._complete(probe, kind, reader.status, moment, reusable=reader.reusable)
 
     def _decrypt(self, data: bytes) -> bytes:
         if self._tls is None or self._probe is None:
@@ -299,19 +319,19 @@ class Connection:
             self._write(b"")
         return tls.decrypt(b"") if done and self._fd >= 0 else b""
 
-    def _complete(self, moment: int) -> None:
-        reader, lane = self._reader, self._lane
+    def _complete(self, probe: Probe, kind: Kind, status: int, moment: int, *, reusable: bool) -> None:
+        """The response is complete: keep the connection for the next probe, if it can be and none is kept yet."""
+        lane = self._lane
         if self._tls is not None and not self._used:
             lane.session = self._tls.session() or lane.session
-        kind = kind_of_response(lane.spec, reader)
-        probe, self._probe = self._probe, None
-        if reader.reusable and not self._out:
+        self._probe = None
+        if reusable and lane.keeps and lane.idle is None and not self._out:
+            self._reader = None
             self._used = True
-            lane.keep(self)
+            lane.idle = self
         else:
             self.close()
-        if probe is not None:
-            lane.host.finish(probe, kind, moment, reader.status)
+        lane.host.finish(probe, kind, moment, status)
 
     def _ended(self) -> None:
         """The peer closed."""
@@ -324,12 +344,13 @@ class Connection:
         if self._tls is not None and not probe.secured and not self._used:
             self._fail(Kind.TLS, 0)
             return
+        reader = self._reader or ResponseReader()
         try:
-            self._reader.end()
+            reader.end()
         except HttpError as error:
-            self._fail(kind_of_http_error(error), self._reader.status)
+            self._fail(kind_of_http_error(error), reader.status)
         else:
-            self._complete(monotonic_ns())
+            self._complete(probe, kind_of_response(self._lane.spec, reader), reader.status, monotonic_ns(), reusable=False)
 
     def _broken(self, kind: Kind, number: int) -> None:
         """The connection broke."""
@@ -341,7 +362,7 @@ class Connection:
     def _retries(self) -> bool:
         """A reused connection that ends before any byte of the response met a normal race: ask again on a new one."""
         probe = self._probe
-        if not self._used or self._reader.started or probe is None:
+        if not self._used or self._reader is not None or probe is None:
             return False
         self._probe = None
         self.close()
@@ -356,7 +377,7 @@ class Connection:
 
     def expire(self) -> None:
         """The probe on this connection was not answered in time."""
-        kind = kind_of_silence(connected=not self._connecting, started=self._reader.started)
+        kind = kind_of_silence(connected=not self._connecting, started=self._reader is not None)
         self._fail(kind, 0)
 
     def _fail(self, kind: Kind, status: int) -> None:
