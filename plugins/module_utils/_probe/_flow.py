@@ -213,7 +213,7 @@ class FlowLane(Lane):
 
     def _note_break(self, status: int) -> None:
         now = monotonic_ns()
-        probe = Probe(self, now, now, FLAG_BURST)
+        probe = Probe(self, 0, now, now, FLAG_BURST)
         probe.sent = now
         self.in_flight += 1
         self.host.finish(probe, Kind.FLOW_BROKEN, now, status)

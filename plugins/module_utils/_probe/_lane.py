@@ -52,12 +52,12 @@ class Probe:
         "sent",
     )
 
-    def __init__(self, lane: Lane, plan: int, deadline: int, flags: int) -> None:
+    def __init__(self, lane: Lane, number: int, plan: int, deadline: int, flags: int) -> None:
         self.lane = lane
+        self.number = number
         self.plan = plan
         self.deadline = deadline
         self.flags = flags
-        self.number = 0
         self.sent = 0
         self.connected = 0
         self.secured = 0
@@ -73,10 +73,24 @@ class Handler(Protocol):
         """The descriptor has events."""
 
 
+class Looker(Protocol):
+    """Whatever expects an answer that it was not promised to be told of."""
+
+    def look(self) -> None:
+        """Read the answer if it is there, else see to it that its arrival is told."""
+
+
 class Host(Protocol):
-    """What a lane asks of the loop that runs it. ``hurried``: connections that must go on as soon as they can."""
+    """What a lane asks of the loop that runs it.
+
+    hurried: connections that must go on as soon as they can. napped_from: answers to what was sent since then are read
+    for the first time in this turn, before which nothing could wake the loop; far in the future in other turns.
+    looks: who is to look for an answer when answers are next read, or before the next wait.
+    """
 
     hurried: int
+    napped_from: int
+    looks: list[Looker]
 
     def watch(self, descriptor: int, mask: int, handler: Handler) -> None:
         """Call the handler at events of the descriptor."""

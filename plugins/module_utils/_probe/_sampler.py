@@ -27,6 +27,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._lan
     IN_FLIGHT_CAP,
     Handler,
     Lane,
+    Looker,
     Probe,
     keep_stamping,
     monotonic_ns,
@@ -57,6 +58,9 @@ NAP = 2_000_000
 CALM = SECOND
 """Nanoseconds after an alarm from which on that is done again."""
 
+NEVER = 1 << 62
+"""A moment that no clock reaches."""
+
 _UP = Kind.UP
 
 
@@ -79,6 +83,7 @@ class Sampler:
         self._waiter = Waiter()
         self._stamping = keep_stamping()
         self._ready: dict[int, Callable[[int], None]] = {}
+        self.looks: list[Looker] = []
         self._pending: deque[Probe] = deque()
         self._heap: list[tuple[int, int, Lane, int]] = []
         self._order = itertools.count()
@@ -87,6 +92,7 @@ class Sampler:
         self._stall_end = 0
         self._calm = 0
         self.hurried = 0
+        self.napped_from = NEVER
         self.lateness = 0
         self.stall = 0
         self.local_error = 0
@@ -144,7 +150,7 @@ class Sampler:
     def note_sign(self, lane: Lane, moment: int) -> None:
         """Record for all lanes of the target that it closed a connection. A burst's flag: none was planned."""
         for sibling in lane.siblings:
-            probe = Probe(sibling, moment, moment, FLAG_BURST)
+            probe = Probe(sibling, 0, moment, moment, FLAG_BURST)
             probe.sent = moment
             self._record(probe, Kind.CLOSED, moment, 0)
 
@@ -164,7 +170,7 @@ class Sampler:
         probe.carrier = None
         lane = probe.lane
         lane.in_flight -= 1
-        if probe.number > lane.latest:
+        if probe.number > lane.latest:  # noqa: PLR1730 - max() costs as much as ten of these
             lane.latest = probe.number
         if kind is not _UP or probe.sent <= self._stall_end:
             kind = self._excuse(probe, kind, end)
@@ -234,7 +240,7 @@ class Sampler:
 
     # The loop
 
-    def turn(self, until: int) -> int:
+    def turn(self, until: int) -> int:  # noqa: C901 - every probe pays for each call in here
         """Wait for events, answers or the next planned moment, at most until then; returns the time it is."""
         heap, pending, ready = self._heap, self._pending, self._ready
         until = heap[0][0] if heap and heap[0][0] < until else until
@@ -242,12 +248,18 @@ class Sampler:
             until = pending[0].deadline
         if until - self._now < NAP and not self.hurried and self._now > self._calm:
             events = self._waiter.nap(until)
+            self.napped_from = self._now
         else:
+            self.napped_from = NEVER
+            if self.looks:
+                self._look()
             events = self._waiter.wait(until)
         self._now = now = monotonic_ns()
         if now - until > STALL:
             self._stall_end = now
             self.stall = max(self.stall, now - until)
+        if self.looks:
+            self._look()
         for descriptor, mask in events:
             handle = ready.get(descriptor)
             if handle is not None:
@@ -256,12 +268,17 @@ class Sampler:
             probe = pending.popleft()
             if not probe.done:
                 probe.lane.expire(probe)
-        if heap and heap[0][0] <= now:
-            self._send_due(now)
+        while heap and heap[0][0] <= now:
+            self._send_next(now)
         # What the next turn brings may share a frame with the samples that wait, when it is near.
         if self._samples and not (heap and heap[0][0] - self._base < HOLD):
             self._write()
         return now
+
+    def _look(self) -> None:
+        looks, self.looks = self.looks, []
+        for looker in looks:
+            looker.look()
 
     def _write(self) -> None:
         samples, self._samples = self._samples, []
@@ -272,26 +289,22 @@ class Sampler:
         """Wake up for the lane at that moment: for its grid (0), or for the burst of that number."""
         heapq.heappush(self._heap, (moment, next(self._order), lane, burst))
 
-    def _send_due(self, now: int) -> None:
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            plan, _order, lane, burst = heap[0]
-            if burst:
-                heapq.heappop(heap)
-                if burst == lane.burst.number and lane.burst.active:
-                    self._send_burst(lane, plan, now)
-            else:
-                self._send_planned(lane, plan, now)
-
-    def _send_planned(self, lane: Lane, plan: int, now: int) -> None:
-        """Send what the grid wants, unless it is too late for that, and wake up for its next moment."""
+    def _send_next(self, now: int) -> None:
+        """Send what is due, unless it is too late for that, and wake up for the lane's next moment."""
+        plan, _order, lane, burst = self._heap[0]
+        if burst:
+            heapq.heappop(self._heap)
+            if burst == lane.burst.number and lane.burst.active:
+                self._send_burst(lane, plan, now)
+            return
         late, grid = now - plan, lane.grid
-        if late > self.lateness:
+        if late > self.lateness:  # noqa: PLR1730
             self.lateness = late
-        if late > grid.grace:
+        in_time = late <= grid.grace
+        if not in_time:
             self._record_missed(lane, plan, Kind.VOID_LATE, 1 + grid.skip(now))
         heapq.heapreplace(self._heap, (grid.next(), next(self._order), lane, 0))
-        if late <= grid.grace:
+        if in_time:
             self._launch(lane, plan, 0)
 
     def _send_burst(self, lane: Lane, plan: int, now: int) -> None:
@@ -304,9 +317,9 @@ class Sampler:
             if not flags:
                 self._record_missed(lane, plan, Kind.VOID_CROWDED, 1)
             return
-        probe = Probe(lane, plan, self._now + self._timeout, flags)
         lane.in_flight += 1
-        lane.launched = probe.number = lane.launched + 1
+        lane.launched = number = lane.launched + 1
+        probe = Probe(lane, number, plan, self._now + self._timeout, flags)
         self._pending.append(probe)
         lane.send(probe)
 

@@ -48,6 +48,7 @@ _READABLE = select.EPOLLIN | select.EPOLLRDHUP | _BROKEN
 _TYPE = socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _MORE_THAN_DATA = ~(select.EPOLLIN | _WRITABLE)
 _UNDER_WAY = (0, errno.EINPROGRESS)
+_HUNG_UP = select.EPOLLRDHUP
 _READ = 16384
 _FULL_HANDSHAKE_EVERY = 10
 """Resumed TLS sessions do not show the certificate, so every tenth handshake is a full one."""
@@ -65,6 +66,8 @@ class StreamLane(Lane):
 
     usual: the last response that came in one piece; usual_meaning: what it was found to be (kind, status, whether its
     connection can be kept). Most responses are the one before again, and to see that costs a tenth of reading them.
+    prompt: the answer was there when one could first be read, so that the next one is looked for at that time; to be
+    told of it is dearer.
     """
 
     def __init__(self, number: int, spec: LaneSpec, host: Host, tls: ssl.SSLContext | None = None) -> None:
@@ -76,6 +79,7 @@ class StreamLane(Lane):
         self.speaks_first = not (self.connect_only or spec.tls)
         self.session: ssl.SSLSession | None = None
         self.idle: Connection | None = None
+        self.prompt = False
         self.usual = b""
         self.usual_meaning = (Kind.UP, 0, False)
         self._opened = 0
@@ -145,6 +149,7 @@ class Connection:
         self._connecting = True
         self._hurried = False
         self._used = False
+        self._watched = False
         self._socket = socket.SocketType(lane.spec.family, _TYPE)
         self._fd = self._socket.fileno()
         probe.carrier = self
@@ -167,6 +172,7 @@ class Connection:
             self._fail(kind_of_error(number, at_once=True), number)
         elif not lane.speaks_first or not self._spoke_at_once(lane.request):
             self._hurry(True)
+            self._watched = True
             lane.host.watch(self._fd, _EVENTS, self)
 
     def _spoke_at_once(self, request: bytes) -> bool:
@@ -184,8 +190,21 @@ class Connection:
         if sent < len(request):
             self._out = request[sent:]
             return False
-        self._lane.host.watch(self._fd, _HEARING, self)
+        lane = self._lane
+        if lane.prompt:
+            lane.host.looks.append(self)
+        else:
+            self._watched = True
+            lane.host.watch(self._fd, _HEARING, self)
         return True
+
+    def look(self) -> None:
+        """Read an answer that should be there by now; if it is not, wait for it."""
+        self._receive(_HUNG_UP)
+        if self._fd >= 0:
+            self._lane.prompt = False
+            self._watched = True
+            self._lane.host.watch(self._fd, _HEARING, self)
 
     def reuse(self, probe: Probe) -> None:
         """Send a further request over the open connection."""
@@ -208,7 +227,7 @@ class Connection:
         elif self._out and mask & _WRITABLE:
             self._write(b"")
         if mask & _READABLE and self._fd >= 0:
-            self._receive(bool(mask & _MORE_THAN_DATA))
+            self._receive(mask & _MORE_THAN_DATA)
 
     def _refused(self) -> None:
         number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -242,8 +261,8 @@ class Connection:
         else:
             self._out = data[sent:]
 
-    def _receive(self, to_the_end: bool) -> None:
-        """Read what is there. A short read has emptied the socket, unless the peer has closed as well."""
+    def _receive(self, more: int) -> None:
+        """Read what is there. A short read has emptied the socket, unless there is more than data (events)."""
         while self._fd >= 0:
             try:
                 data, ancillary, _flags, _address = self._socket.recvmsg(_READ, ANCILLARY)
@@ -256,7 +275,7 @@ class Connection:
                 self._ended()
                 return
             self._got(data, ancillary)
-            if not to_the_end and len(data) < _READ:
+            if not more and len(data) < _READ:
                 return
 
     def _got(self, data: bytes, ancillary: list[tuple[int, int, bytes]]) -> None:
@@ -331,6 +350,7 @@ class Connection:
             lane.idle = self
         else:
             self.close()
+            lane.prompt = not lane.keeps and probe.sent >= lane.host.napped_from
         lane.host.finish(probe, kind, moment, status)
 
     def _ended(self) -> None:
@@ -350,7 +370,9 @@ class Connection:
         except HttpError as error:
             self._fail(kind_of_http_error(error), reader.status)
         else:
-            self._complete(probe, kind_of_response(self._lane.spec, reader), reader.status, monotonic_ns(), reusable=False)
+            self._complete(
+                probe, kind_of_response(self._lane.spec, reader), reader.status, monotonic_ns(), reusable=False
+            )
 
     def _broken(self, kind: Kind, number: int) -> None:
         """The connection broke."""
@@ -399,7 +421,8 @@ class Connection:
         if self._fd >= 0:
             if self._hurried:
                 self._hurry(False)
-            self._lane.host.forget(self._fd)
+            if self._watched:
+                self._lane.host.forget(self._fd)
             self._fd = -1
             self._socket.close()
 

@@ -23,17 +23,18 @@ GRACE = 2_000_000
 class Grid:
     """Planned moments of one lane: evenly spaced from a random phase, each delayed by up to a fifth of the slot."""
 
-    __slots__ = ("_random", "_slot", "grace", "period")
+    __slots__ = ("_jitter", "_random", "_slot", "grace", "period")
 
     def __init__(self, start: int, rate: float, phase: float, source: random.Random) -> None:
         self.period = int(SECOND / rate)
         self.grace = max(self.period // 2, GRACE)
         self._slot = start + int(phase * self.period)
+        self._jitter = JITTER * self.period
         self._random = source.random
 
     def next(self) -> int:
         """The next planned moment."""
-        moment = self._slot + int(self._random() * JITTER * self.period)
+        moment = self._slot + int(self._random() * self._jitter)
         self._slot += self.period
         return moment
 

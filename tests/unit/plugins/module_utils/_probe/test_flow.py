@@ -160,7 +160,7 @@ def test_answer_that_came_before_a_question_is_not_its_answer() -> None:
     (spec,) = stream("echo://127.0.0.1:7")
     lane = FlowLane(0, spec, host)
     lane._flow = flow
-    early, late = (Probe(lane, 0, 0, 0) for _number in range(2))
+    early, late = (Probe(lane, 0, 0, 0, 0) for _number in range(2))
     lane.send(early)
     moment = time.monotonic_ns()
     lane.send(late)

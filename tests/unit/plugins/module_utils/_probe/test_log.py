@@ -19,6 +19,7 @@ from ansible_collections.openstack.upgrade_test.plugins.module_utils._probe._log
     SAMPLE,
     SAMPLES,
     LogWriter,
+    pack_nearest,
     read_frames,
     segments,
 )
@@ -190,6 +191,13 @@ def test_full_disk_is_survived(tmp_path: Path) -> None:
     writer.write_samples(int(1.3 * SECOND), [sample()])
     writer.close()
     assert read(tmp_path).counts["up"] == 2
+
+
+def test_sample_beyond_all_measure() -> None:
+    """Fields for which there is no room are as large or as small as there is room for."""
+    fields = (7, Kind.TIMEOUT, 1, 70_000, 1 << 20, -(1 << 40), 1 << 50, -1, 5, 6)
+
+    assert SAMPLE.unpack(pack_nearest(fields)) == (7, Kind.TIMEOUT, 1, 0xFFFF, 0xFFFF, -0x7FFFFFFF, 0xFFFFFFFF, 0, 5, 6)
 
 
 def test_frames_have_types_and_numbers(tmp_path: Path) -> None:

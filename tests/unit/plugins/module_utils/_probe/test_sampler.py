@@ -204,6 +204,41 @@ def test_wrong_body(server: Any, sample: Any) -> None:
     assert list(body.outages[0].kinds) == ["wrong_body"]
 
 
+@pytest.mark.parametrize("mode", ["new", "kept"])
+def test_response_that_is_nearly_the_usual_one(server: Any, sample: Any, mode: str) -> None:
+    """What is known from the response before is not believed of one that differs from it by a letter."""
+
+    def story() -> None:
+        seen(server, 20)()
+        server.answer = lambda connection: server.respond(connection, 200, b"hallo")
+        seen(server, 20)()
+        server.answer = server.fine
+        seen(server, 20)()
+
+    (observation,) = sample(lanes(server.url, mode, body="hello"), story)
+
+    (outage,) = observation.outages
+    assert list(outage.kinds) == ["wrong_body"]
+    assert "no success was seen after it" not in outage.detail
+    assert observation.counts["up"] > 20
+
+
+@pytest.mark.parametrize("mode", ["new", "kept"])
+def test_usual_response_that_announces_the_end(server: Any, sample: Any, mode: str) -> None:
+    """A connection that the peer will close is not used again, however often it says so with the same words."""
+
+    def last(connection: socket.socket) -> bool:
+        server.respond(connection, 200, headers=b"Connection: close\r\n")
+        return False
+
+    server.answer = last
+    (observation,) = sample(lanes(server.url, mode), seen(server, 30))
+
+    assert observation.outages == ()
+    assert observation.kept_resets == 0
+    assert observation.counts["up"] > 20
+
+
 def test_expected_status(server: Any, sample: Any) -> None:
     """Only the expected statuses count as up."""
     (status,) = sample(lanes(server.url, "new", status=[503]), seen(server, 5))
@@ -336,6 +371,35 @@ def test_answers_that_wait_are_dated_by_the_kernel(server: Any, sample: Any) -> 
         assert observation.counts["up"] > 5
         assert observation.counts["down"] == 0
         assert observation.latency_ms["p50"] < 50
+
+
+@pytest.mark.usefixtures("long_naps")
+def test_prompt_server_that_becomes_slow(server: Any, sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers that were there whenever one looked for them are waited for when they are not there any more."""
+    looks: list[int] = []
+    look = _stream.Connection.look
+    monkeypatch.setattr(
+        _stream.Connection, "look", lambda connection: (looks.append(server.requests), look(connection))
+    )
+
+    def late(connection: socket.socket) -> bool:
+        time.sleep(0.3)
+        return bool(server.fine(connection))
+
+    def story() -> None:
+        seen(server, 20)()
+        server.answer = late
+        seen(server, 20)()
+        server.answer = server.fine
+        seen(server, 20)()
+
+    (observation,) = sample(lanes(server.url, "new", rate=50), story)
+
+    assert min(looks) < 10
+    assert max(looks) > 50
+    assert observation.counts["down"] == 0
+    assert observation.counts["up"] + observation.counts["slow"] > 50
+    assert 300 <= observation.latency_ms["max"] < 600
 
 
 @pytest.mark.usefixtures("long_naps")
